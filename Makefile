@@ -1,0 +1,72 @@
+# Every target sets up what it needs; `make demo` and `make test` work on a fresh clone.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# uv reads its own variables; where pip has been told of local wheels, tell uv too.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+# Refuse to import packages from the user's site by accident.
+export PYTHONNOUSERSITE := 1
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(STAMP): requirements.lock pyproject.toml
+	@echo "setting up $(VENV) (a minute on first use, downloads aside)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -E '^uv==' requirements.lock)"
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+.PHONY: setup
+setup: $(STAMP) ## make the virtual environment
+
+.PHONY: demo
+demo: $(STAMP) ## one real night on this machine: smoke suite, report, dashboards
+	@$(BIN)/nightbench up
+	@$(BIN)/nightbench run suites/smoke.yaml
+
+.PHONY: test
+test: $(STAMP) ## the tests that need nothing but this machine
+	@$(BIN)/python -m pytest
+
+.PHONY: check
+check: $(STAMP) ## ruff, mypy --strict, import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+.PHONY: format
+format: $(STAMP) ## rewrite the code in the house style
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+# torch names its CUDA packages by exact version itself. Leaving them out of the lock lets a
+# CPU build of torch install without gigabytes of CUDA, and a CUDA build still gets its own.
+CUDA_PACKAGES := cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc \
+	nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse \
+	nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx triton
+
+.PHONY: lock
+lock: ## pin every dependency: requirements.lock and each server's requirements.txt
+	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv; }
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links --extra export --extra pipeline --extra dev \
+		$(addprefix --no-emit-package ,$(CUDA_PACKAGES)) pyproject.toml -o requirements.lock
+	@for folder in servers/*/; do \
+		test -f $$folder/requirements.in || continue; \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
+			--no-emit-index-url --no-emit-find-links \
+			$(addprefix --no-emit-package ,$(CUDA_PACKAGES)) $$folder/requirements.in -o $$folder/requirements.txt; \
+	done
+
+.PHONY: clean
+clean: ## remove what was built here (not the caches in your home)
+	@rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,67 @@
+"""One cell as the load engine is told it, and what the engine says back.
+
+The engine is a process of its own (`python -m loadgen`): a job on standard input as JSON, the samples to a file,
+one line of JSON on standard output at the end. Nothing is written while it measures.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nightbench.load import Load
+from nightbench.model import TensorSpec, Tolerance
+from nightbench.server import Endpoint
+
+__all__ = ["Job", "JobResult"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to send, where, how fast, and for how long."""
+
+    endpoint: Endpoint
+    load: Load
+    batch: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    pool: Path
+    """The `nightbench.model.InputPool` file."""
+    tolerance: Tolerance
+    duration_s: float
+    """How long requests are sent, warm-up included. The caller cuts the warm-up from the samples."""
+    samples: Path
+    """Where the `nightbench.samples.Samples` go."""
+    seed: int = 0
+    """Seeds the arrivals and the order of inputs."""
+    timeout_s: float = 10.0
+    verify_every: int = 50
+    """Every n-th answer is compared with the reference after the run; 0 compares none."""
+    max_requests: int | None = None
+    """Stop after this many requests, whichever comes first."""
+    cpus: tuple[int, ...] | None = None
+    """Logical processors the engine may run on."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """How a job went. ``error`` says why there are no samples; it is never raised for a bad server."""
+
+    requests: int
+    started_ns: int
+    """When the first request was due, on the clock of the samples."""
+    ended_ns: int
+    """When the last request was answered or given up."""
+    wall_start: float
+    """``started_ns`` as seconds since the epoch, to line telemetry up with it."""
+    client_cpu_ns: int
+    """User and system time of the engine from ``started_ns`` to ``ended_ns``."""
+    verified: int
+    wrong: int
+    outcomes: Mapping[str, int]
+    detail: str = ""
+    """The first wrong answer or failure, in words."""
+    model_load_ns: int | None = None
+    """In-process only."""
+    rss_bytes: int | None = None
+    """In-process only."""
+    error: str | None = None

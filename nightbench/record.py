@@ -1,0 +1,300 @@
+"""What a night leaves behind, as plain records: each one a line of the spool and rows of the database.
+
+Records say what happened, failures included; nothing is dropped because it went wrong. They turn to JSON and
+back through `encode` and `decode`, which is also the format of the spool and of result files.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import cache
+from hashlib import sha256
+from typing import Annotated, Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.types import Discriminator
+
+from nightbench.errors import NightbenchError
+from nightbench.load import Load
+from nightbench.model import Format, Precision
+from nightbench.server import OptionValue, Protocol
+
+__all__ = [
+    "ArtifactRecord",
+    "Case",
+    "DeploymentRecord",
+    "Doubt",
+    "Estimate",
+    "MeasurementRecord",
+    "MissingRecord",
+    "ParityRecord",
+    "Reason",
+    "Record",
+    "RunFinished",
+    "RunStarted",
+    "Series",
+    "decode",
+    "encode",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """The identity of a series: what must be equal for two nights to be compared."""
+
+    model: str
+    model_version: int
+    artifact_sha256: str
+    format: Format
+    precision: Precision
+    server: str
+    options: Mapping[str, OptionValue]
+    protocol: Protocol
+    batch: int
+    load: Load
+    threads: int
+    hardware: str
+    """Kind of machine and the share of it a server may use, never its host name."""
+    version: int
+    """The suite's benchmark version: raised when its way of measuring changes."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash that names the series. What may change under a series is `MeasurementRecord.context`."""
+        kind = type(self.load).__name__
+        body = json.loads(TypeAdapter(Case).dump_json(self))
+        text = json.dumps({**body, "load_kind": kind}, sort_keys=True, separators=(",", ":"))
+        return sha256(text.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure with its 95 % interval. A bound is ``None`` where the data cannot give it."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Reason(StrEnum):
+    """Why a figure is doubted. A doubted figure is shown as doubted and never serves as a baseline."""
+
+    TOO_FEW_SAMPLES = "too_few_samples"
+    NOT_STATIONARY = "not_stationary"
+    ERRORS = "errors"
+    WRONG_OUTPUT = "wrong_output"
+    LATE_SENDS = "late_sends"
+    CLIENT_SATURATED = "client_saturated"
+    RATE_MISSED = "rate_missed"
+    LITTLES_LAW = "littles_law"
+    FOREIGN_LOAD = "foreign_load"
+    SERVER_DIED = "server_died"
+    SERVER_COUNTS_DIFFER = "server_counts_differ"
+    FEW_ROUNDS = "few_rounds"
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One telemetry source over a cell's window: offsets from the window's start, and values."""
+
+    source: str
+    """``server`` or ``client``."""
+    metric: str
+    """With its unit: ``cpu_percent``, ``rss_bytes``, ``triton_queue_us``, ..."""
+    offset_ms: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    run_id: str
+    suite: str
+    seed: int
+    started_at: datetime
+    hardware: str
+    context: Mapping[str, str]
+    """Kernel, CPU, memory, git sha, lock hash, Python, nightbench's version."""
+    suite_yaml: str
+    """The suite as it was read: with the seed, all it takes to run the night again."""
+    planned_cells: int
+    kind: Literal["run_started"] = "run_started"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    run_id: str
+    finished_at: datetime
+    status: Literal["completed", "failed", "cancelled"]
+    spent_ns: Mapping[str, int]
+    """Where the time went: ``setup``, ``export``, ``deploy``, ``warmup``, ``measure``, ``ours``."""
+    detail: str = ""
+    kind: Literal["run_finished"] = "run_finished"
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRecord:
+    """An export, or the reason there is none (``sha256`` is ``None``)."""
+
+    run_id: str
+    model: str
+    model_version: int
+    format: Format
+    precision: Precision
+    weights: str
+    sha256: str | None
+    size_bytes: int | None
+    export_ns: int | None
+    cached: bool
+    exporter: Mapping[str, str]
+    reproducible: bool
+    failure: str | None = None
+    kind: Literal["artifact"] = "artifact"
+
+
+@dataclass(frozen=True, slots=True)
+class ParityRecord:
+    """One output at one batch size against PyTorch fp32 on CPU."""
+
+    run_id: str
+    model: str
+    format: Format
+    precision: Precision
+    artifact_sha256: str
+    output: str
+    batch: int
+    max_abs: float
+    max_rel: float
+    cosine: float
+    top1_agreement: float | None
+    passed: bool
+    detail: str = ""
+    kind: Literal["parity"] = "parity"
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentRecord:
+    """One start of one server, whether it came up or not."""
+
+    run_id: str
+    deployment_id: str
+    round: int
+    server: str
+    server_version: str
+    environment: str
+    model: str
+    format: Format
+    precision: Precision
+    options: Mapping[str, OptionValue]
+    started_at: datetime
+    cold_start_ns: int | None
+    model_load_ns: int | None
+    rss_bytes: int | None
+    limits: Mapping[str, str]
+    log_path: str
+    failure_kind: str | None = None
+    failure: str | None = None
+    log_tail: str = ""
+    kind: Literal["deployment"] = "deployment"
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurementRecord:
+    """One cell in one round."""
+
+    run_id: str
+    cell_id: str
+    round: int
+    deployment_id: str
+    case: Case
+    started_at: datetime
+    warmup_ns: int
+    measured_ns: int
+    counts: Mapping[str, int]
+    """Requests by outcome inside the window."""
+    offered_rps: float | None
+    """``None`` in a closed loop, which offers nothing of its own accord."""
+    throughput_rps: Estimate
+    """Successful requests a second; inferences a second are this times ``case.batch``."""
+    latency_ns: Mapping[str, Estimate]
+    """Quantiles ``p50 p90 p95 p99`` of successful requests, from the intended time. One that the samples
+    cannot carry is absent, and doubted."""
+    service_ns: Mapping[str, Estimate]
+    lag_ns: Mapping[str, float]
+    """Quantiles of how late requests were sent."""
+    histogram: str
+    """Latency of successful requests: HdrHistogram V2, compressed, base64, nanoseconds."""
+    client_cpu_ns_per_request: float | None
+    telemetry: tuple[Series, ...]
+    context: Mapping[str, str]
+    doubts: tuple[Doubt, ...] = ()
+    kind: Literal["measurement"] = "measurement"
+
+    @property
+    def ok(self) -> int:
+        return self.counts.get("ok", 0)
+
+    @property
+    def failed(self) -> int:
+        return sum(self.counts.values()) - self.ok
+
+
+@dataclass(frozen=True, slots=True)
+class MissingRecord:
+    """A planned cell that was not timed, and why: its gap is a result too."""
+
+    run_id: str
+    cell_id: str
+    round: int
+    server: str
+    model: str
+    format: Format
+    precision: Precision
+    options: Mapping[str, OptionValue]
+    protocol: Protocol
+    batch: int
+    load: Load
+    reason: Literal["export_failed", "parity_failed", "deployment_failed", "measuring_failed"]
+    detail: str
+    kind: Literal["missing"] = "missing"
+
+
+Record = (
+    RunStarted
+    | ArtifactRecord
+    | ParityRecord
+    | DeploymentRecord
+    | MeasurementRecord
+    | MissingRecord
+    | RunFinished
+)
+
+
+@cache
+def _adapter() -> TypeAdapter[Any]:
+    return TypeAdapter(Annotated[Record, Discriminator("kind")])
+
+
+def encode(record: Record) -> bytes:
+    """One line of JSON, without its newline."""
+    encoded: bytes = _adapter().dump_json(record)
+    return encoded
+
+
+def decode(line: bytes) -> Record:
+    """The record in one line of JSON; `NightbenchError` if it is not one."""
+    try:
+        record: Record = _adapter().validate_json(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise NightbenchError(
+            f"not a record: {first['msg']} at {'.'.join(map(str, first['loc']))}"
+        ) from error
+    return record

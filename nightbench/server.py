@@ -1,0 +1,204 @@
+"""What is special about an inference server, and what a running one looks like from outside."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol as TypingProtocol
+
+from nightbench.model import Artifact, Format, ModelSpec
+
+__all__ = [
+    "Command",
+    "Deployment",
+    "Endpoint",
+    "Limits",
+    "Metrics",
+    "Option",
+    "OptionValue",
+    "ProbeResult",
+    "ProbeStatus",
+    "Prober",
+    "Protocol",
+    "ServeRequest",
+    "ServerSpec",
+    "Stop",
+]
+
+OptionValue = bool | int | float | str
+
+
+class Protocol(StrEnum):
+    """How a request travels."""
+
+    IN_PROCESS = "in-process"
+    RAW_HTTP = "raw-http"
+    KSERVE_HTTP = "kserve-http"
+    KSERVE_GRPC = "kserve-grpc"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One setting of a server under the server's own name. Its default keeps servers comparable."""
+
+    name: str
+    default: OptionValue
+    help: str
+    choices: tuple[OptionValue, ...] = ()
+    minimum: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one deployment may use. ``None`` leaves a resource unlimited."""
+
+    cpus: tuple[int, ...] | None = None
+    """Logical processors it may run on."""
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServeRequest:
+    """All a server folder may ask about the one instance it is told to start."""
+
+    model: ModelSpec
+    artifact: Artifact
+    options: Mapping[str, OptionValue]
+    threads: int
+    """Intra-op threads of the model's runtime; equal for every server of a suite."""
+    host: str
+    ports: Mapping[str, int]
+    """A free port for each name in ``ServerSpec.ports``."""
+    workdir: Path
+    """Private to this deployment and removed after it: model repositories, sockets, temp files."""
+    load_time_path: Path
+    """Where ``serve.py`` writes the nanoseconds its model took to load, as a decimal integer."""
+    python: Path
+    """The interpreter of the server's own environment."""
+    site_packages: Path
+    """Where that environment's packages lie, for servers that are not Python programs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A process to start: never a shell line. ``env`` is added to a minimal environment."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Where a server publishes Prometheus metrics."""
+
+    port: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """How a server is asked to leave; its whole process tree is killed once ``grace_s`` is over."""
+
+    signal: str = "SIGTERM"
+    grace_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSpec:
+    """One inference server. The folder that holds it holds everything that is special about it."""
+
+    name: str
+    title: str
+    folder: Path
+    distribution: str
+    """The package in ``requirements.txt`` whose version is the server's version."""
+    formats: tuple[Format, ...]
+    protocols: Mapping[Protocol, str]
+    """Each protocol it speaks and the name of the port it speaks it on (``""`` for in-process)."""
+    command: Callable[[ServeRequest], Command]
+    """Lays out the working directory and says what to start. For in-process: never started, see ``module``."""
+    ports: tuple[str, ...] = ("http",)
+    options: tuple[Option, ...] = ()
+    batching: bool = False
+    """Whether it can join concurrent requests into one batch."""
+    metrics: Metrics | None = None
+    ready_timeout_s: float = 120.0
+    start_estimate_s: float = 4.0
+    """A typical time from start to ready, for `nightbench plan`; never reported as a measurement."""
+    stop: Stop = Stop()
+
+    @property
+    def requirements(self) -> Path:
+        """The pinned list that both its Dockerfile and its virtual environment are made from."""
+        return self.folder / "requirements.txt"
+
+    @property
+    def in_process(self) -> bool:
+        return Protocol.IN_PROCESS in self.protocols
+
+    def resolve(self, options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+        """Every option's value: the given ones over the defaults."""
+        return {option.name: options.get(option.name, option.default) for option in self.options}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where and how one deployment is reached under one protocol."""
+
+    protocol: Protocol
+    host: str = ""
+    port: int = 0
+    model: str = ""
+    """The model's name as the server knows it."""
+    command: tuple[str, ...] = ()
+    """In-process only: the interpreter that must run the load engine, beside the model."""
+    module: Path | None = None
+    """In-process only: a ``serve.py`` with ``load(artifact: str, options: dict, threads: int)``, which returns
+    a function from input arrays to output arrays."""
+    artifact: Path | None = None
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+    threads: int = 1
+
+
+class ProbeStatus(StrEnum):
+    READY = "ready"
+    NOT_YET = "not_yet"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """The answer to "does it serve this model correctly yet?"."""
+
+    status: ProbeStatus
+    detail: str = ""
+    model_load_ns: int | None = None
+    rss_bytes: int | None = None
+
+
+class Prober(TypingProtocol):
+    """Asks one real prediction and compares the answer with the reference. Never raises for a bad server."""
+
+    def __call__(self, endpoint: Endpoint, timeout_s: float) -> ProbeResult: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One independent start of a server: one replicate."""
+
+    server: str
+    endpoints: Mapping[Protocol, Endpoint]
+    pid: int | None
+    """The root of its process tree; ``None`` where the load engine hosts the model itself."""
+    cold_start_ns: int
+    """From starting the process to its first correct answer."""
+    model_load_ns: int | None
+    rss_bytes: int | None
+    """Resident memory of the whole tree when it became ready."""
+    server_version: str
+    environment: str
+    """Hash of the pinned requirement list it runs from, or ``host``."""
+    log_path: Path
+    metrics_url: str | None = None
+    limits: Mapping[str, str] = field(default_factory=dict)
+    """Each limit asked for and how it is held: ``cgroup``, ``affinity``, ``not enforced``."""

@@ -1,0 +1,91 @@
+"""Settings from the environment: the only place that reads ``NIGHTBENCH_*`` variables."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nightbench.errors import UsageError
+
+__all__ = ["Settings"]
+
+
+def _port(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name, str(default))
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise UsageError(f"environment: {name}: {text!r} is not a port; give a number from 1 to 65535")
+    return int(text)
+
+
+def _port_range(env: Mapping[str, str], name: str) -> tuple[int, int] | None:
+    """``FIRST-LAST``, both included."""
+    text = env.get(name)
+    if not text:
+        return None
+    first, dash, last = text.partition("-")
+    if not (dash and first.isdecimal() and last.isdecimal() and 1024 <= int(first) <= int(last) <= 65535):
+        raise UsageError(f"environment: {name}: {text!r} is not a port range; write it as 20000-20099")
+    return int(first), int(last)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where nightbench keeps its things and how it reaches its services."""
+
+    home: Path
+    """State of this machine: runs, spool, service files, the embedded database."""
+    cache: Path
+    """What can be made again: exported artifacts and server environments."""
+    database_url: str | None
+    """Postgres given by the user; ``None`` means the embedded one. Never logged: it may hold a password."""
+    prefect_port: int
+    server_ports: tuple[int, int] | None
+    """Ports servers may listen on; ``None`` lets the operating system choose."""
+    environments: str
+    """``pinned``: each server runs in its own pinned environment. ``host``: all run in this interpreter."""
+    servers_path: tuple[Path, ...]
+    """Extra folders that hold server folders."""
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str] = os.environ) -> "Settings":
+        """Read every setting; a bad one is a `UsageError`."""
+        environments = env.get("NIGHTBENCH_ENVIRONMENTS", "pinned")
+        if environments not in {"pinned", "host"}:
+            raise UsageError(
+                f"environment: NIGHTBENCH_ENVIRONMENTS: {environments!r} is unknown; use 'pinned' or 'host'"
+            )
+        data = Path(env.get("XDG_DATA_HOME") or Path.home() / ".local/share")
+        cache = Path(env.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return cls(
+            home=Path(env.get("NIGHTBENCH_HOME") or data / "nightbench").absolute(),
+            cache=Path(env.get("NIGHTBENCH_CACHE") or cache / "nightbench").absolute(),
+            database_url=env.get("NIGHTBENCH_DATABASE_URL") or None,
+            prefect_port=_port(env, "NIGHTBENCH_PREFECT_PORT", 4200),
+            server_ports=_port_range(env, "NIGHTBENCH_SERVER_PORTS"),
+            environments=environments,
+            servers_path=tuple(
+                Path(part).absolute()
+                for part in env.get("NIGHTBENCH_SERVERS_PATH", "").split(os.pathsep)
+                if part
+            ),
+        )
+
+    @property
+    def artifacts(self) -> Path:
+        return self.cache / "artifacts"
+
+    @property
+    def server_environments(self) -> Path:
+        return self.cache / "environments"
+
+    @property
+    def runs(self) -> Path:
+        return self.home / "runs"
+
+    @property
+    def spool(self) -> Path:
+        return self.home / "spool"
+
+    @property
+    def services(self) -> Path:
+        return self.home / "services"
