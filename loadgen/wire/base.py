@@ -1,0 +1,42 @@
+"""What the engine and the wire formats agree on: bytes in, bytes out, no sockets (sans-I/O).
+
+One `Wire` is the client's side of one connection and carries one request at a time, as one of many clients would.
+The engine owns the socket, the clock and the timeouts; the wire owns framing and nothing else.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from nightbench.samples import Outcome
+
+__all__ = ["Reply", "Wire"]
+
+
+class Reply(NamedTuple):
+    """One whole answer, parsed just enough to be judged."""
+
+    outcome: Outcome
+    body: bytes
+    """What the codec decodes; empty unless ``outcome`` is OK."""
+    detail: str = ""
+    """A failure in words: status line, gRPC message."""
+
+
+class Wire(Protocol):
+    """The framing of one connection. No method raises on hostile input: that is a PROTOCOL_ERROR reply."""
+
+    def begin(self, request: Any) -> None:
+        """Queue one prepared request. Only when no request is in flight and `reusable` is true."""
+
+    def output(self) -> Sequence[bytes | memoryview]:
+        """Take what must be sent now, connection preface included; empty when there is nothing."""
+
+    def feed(self, data: bytes) -> Reply | None:
+        """Take received bytes; the reply once it is whole. May make more output."""
+
+    def end(self) -> Reply:
+        """The peer closed the connection while a request was in flight."""
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the connection may carry another request after the last reply."""
