@@ -65,3 +65,18 @@ class JobResult:
     rss_bytes: int | None = None
     """In-process only."""
     error: str | None = None
+
+    @classmethod
+    def failed(cls, error: str) -> "JobResult":
+        """The result of a job that has no samples."""
+        return cls(
+            requests=0,
+            started_ns=0,
+            ended_ns=0,
+            wall_start=0.0,
+            client_cpu_ns=0,
+            verified=0,
+            wrong=0,
+            outcomes={},
+            error=error,
+        )

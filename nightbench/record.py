@@ -6,14 +6,14 @@ back through `encode` and `decode`, which is also the format of the spool and of
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.types import Discriminator
 
 from nightbench.errors import NightbenchError
@@ -64,7 +64,7 @@ class Case:
     def fingerprint(self) -> str:
         """A hash that names the series. What may change under a series is `MeasurementRecord.context`."""
         kind = type(self.load).__name__
-        body = json.loads(TypeAdapter(Case).dump_json(self))
+        body = json.loads(_case_adapter().dump_json(self))
         text = json.dumps({**body, "load_kind": kind}, sort_keys=True, separators=(",", ":"))
         return sha256(text.encode()).hexdigest()[:32]
 
@@ -106,7 +106,7 @@ class Series:
     """One telemetry source over a cell's window: offsets from the window's start, and values."""
 
     source: str
-    """``server`` or ``client``."""
+    """``server``, ``client``, ``machine`` or ``gpu<N>``."""
     metric: str
     """With its unit: ``cpu_percent``, ``rss_bytes``, ``triton_queue_us``, ..."""
     offset_ms: tuple[int, ...]
@@ -136,6 +136,8 @@ class RunFinished:
     spent_ns: Mapping[str, int]
     """Where the time went: ``setup``, ``export``, ``deploy``, ``warmup``, ``measure``, ``ours``."""
     detail: str = ""
+    own_ns_per: Mapping[str, int] = field(default_factory=dict)
+    """Our own mean time per ``cell`` and per ``deployment``, beside deploying and measuring."""
     kind: Literal["run_finished"] = "run_finished"
 
 
@@ -266,20 +268,18 @@ class MissingRecord:
     kind: Literal["missing"] = "missing"
 
 
-Record = (
-    RunStarted
-    | ArtifactRecord
-    | ParityRecord
-    | DeploymentRecord
-    | MeasurementRecord
-    | MissingRecord
-    | RunFinished
-)
+Record = RunStarted | ArtifactRecord | ParityRecord | DeploymentRecord | MeasurementRecord | MissingRecord | RunFinished
+
+
+@cache
+def _case_adapter() -> TypeAdapter[Case]:
+    return TypeAdapter(Case)
 
 
 @cache
 def _adapter() -> TypeAdapter[Any]:
-    return TypeAdapter(Annotated[Record, Discriminator("kind")])
+    # JSON has no NaN, and pydantic would write null: a parity that went wrong with NaN must not become unreadable.
+    return TypeAdapter(Annotated[Record, Discriminator("kind")], config=ConfigDict(ser_json_inf_nan="strings"))
 
 
 def encode(record: Record) -> bytes:
@@ -294,7 +294,5 @@ def decode(line: bytes) -> Record:
         record: Record = _adapter().validate_json(line)
     except ValidationError as error:
         first = error.errors()[0]
-        raise NightbenchError(
-            f"not a record: {first['msg']} at {'.'.join(map(str, first['loc']))}"
-        ) from error
+        raise NightbenchError(f"not a record: {first['msg']} at {'.'.join(map(str, first['loc']))}") from error
     return record

@@ -65,7 +65,8 @@ class Samples:
 
     @property
     def ok(self) -> NDArray[np.bool_]:
-        return self.outcome == Outcome.OK
+        mask: NDArray[np.bool_] = self.outcome == Outcome.OK
+        return mask
 
     def where(self, mask: NDArray[np.bool_]) -> "Samples":
         """The rows for which ``mask`` is true."""

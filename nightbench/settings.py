@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nightbench.errors import UsageError
@@ -10,8 +10,10 @@ from nightbench.errors import UsageError
 __all__ = ["Settings"]
 
 
-def _port(env: Mapping[str, str], name: str, default: int) -> int:
-    text = env.get(name, str(default))
+def _port(env: Mapping[str, str], name: str) -> int | None:
+    text = env.get(name)
+    if not text:
+        return None
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise UsageError(f"environment: {name}: {text!r} is not a port; give a number from 1 to 65535")
     return int(text)
@@ -36,9 +38,10 @@ class Settings:
     """State of this machine: runs, spool, service files, the embedded database."""
     cache: Path
     """What can be made again: exported artifacts and server environments."""
-    database_url: str | None
+    database_url: str | None = field(repr=False)
     """Postgres given by the user; ``None`` means the embedded one. Never logged: it may hold a password."""
-    prefect_port: int
+    prefect_port: int | None
+    """Port of the Prefect server; ``None`` takes Prefect's usual one, or a free one if that is taken."""
     server_ports: tuple[int, int] | None
     """Ports servers may listen on; ``None`` lets the operating system choose."""
     environments: str
@@ -60,13 +63,11 @@ class Settings:
             home=Path(env.get("NIGHTBENCH_HOME") or data / "nightbench").absolute(),
             cache=Path(env.get("NIGHTBENCH_CACHE") or cache / "nightbench").absolute(),
             database_url=env.get("NIGHTBENCH_DATABASE_URL") or None,
-            prefect_port=_port(env, "NIGHTBENCH_PREFECT_PORT", 4200),
+            prefect_port=_port(env, "NIGHTBENCH_PREFECT_PORT"),
             server_ports=_port_range(env, "NIGHTBENCH_SERVER_PORTS"),
             environments=environments,
             servers_path=tuple(
-                Path(part).absolute()
-                for part in env.get("NIGHTBENCH_SERVERS_PATH", "").split(os.pathsep)
-                if part
+                Path(part).absolute() for part in env.get("NIGHTBENCH_SERVERS_PATH", "").split(os.pathsep) if part
             ),
         )
 

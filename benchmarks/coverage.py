@@ -1,0 +1,206 @@
+"""Do nominal 95 % intervals cover the truth 95 times in 100? `python -m benchmarks.coverage` prints the table.
+
+Every process below has a known distribution of its values, hence known quantiles; correlated ones are monotone
+transforms of a Gaussian AR(1), or switch regimes as a Markov chain. Seeded: the same figures on every machine.
+"""
+
+import argparse
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightbench.record import Estimate
+from nightbench.stats.combine import combine
+from nightbench.stats.quantiles import NotEnough, quantile, quantiles
+from nightbench.stats.rates import throughput
+
+__all__ = ["LEVELS", "PROCESSES", "Process", "Tally", "cover_combined", "cover_quantiles", "cover_throughput"]
+
+Draw = Callable[[np.random.Generator, int, int], NDArray[np.float64]]
+
+LEVELS = (0.5, 0.95, 0.99)
+_NORMAL = NormalDist()
+_MODES = (1.0, 3.0)
+_MODE_SIGMA = 0.25
+_SLOW_SHARE = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """``draw(rng, runs, n)`` gives independent rows of n values each; ``truth(q)`` is their q-quantile."""
+
+    name: str
+    draw: Draw
+    truth: Callable[[float], float]
+
+
+@dataclass(slots=True)
+class Tally:
+    """How often an interval held the truth."""
+
+    runs: int = 0
+    covered: int = 0
+    refused: int = 0
+    unbounded: int = 0
+    width: float = 0.0
+
+    def add(self, answer: Estimate | NotEnough, truth: float) -> None:
+        """Count one answer. A bound of ``None`` holds everything on its side, and is counted apart."""
+        if isinstance(answer, NotEnough):
+            self.refused += 1
+            return
+        low = -math.inf if answer.low is None else answer.low
+        high = math.inf if answer.high is None else answer.high
+        self.runs += 1
+        self.covered += low <= truth <= high
+        if math.isinf(high - low):
+            self.unbounded += 1
+        else:
+            self.width += (high - low) / truth
+
+    @property
+    def coverage(self) -> float:
+        return self.covered / self.runs
+
+    @property
+    def slack(self) -> float:
+        """Two standard deviations of the observed coverage, were it truly 95 %."""
+        return 2.0 * math.sqrt(0.95 * 0.05 / self.runs)
+
+    @property
+    def mean_width(self) -> float:
+        """Of the bounded intervals, as a share of the truth."""
+        return self.width / max(1, self.runs - self.unbounded)
+
+
+def gaussian_ar1(rng: np.random.Generator, runs: int, n: int, phi: float) -> NDArray[np.float64]:
+    """Standard normal marginals with autocorrelation phi^k, started in the stationary law."""
+    values = rng.standard_normal((n, runs))
+    innovation = math.sqrt(1.0 - phi * phi)
+    for i in range(1, n):
+        values[i] = phi * values[i - 1] + innovation * values[i]
+    return np.ascontiguousarray(values.T)
+
+
+def _lognormal(phi: float) -> Process:
+    def draw(rng: np.random.Generator, runs: int, n: int) -> NDArray[np.float64]:
+        return np.exp(0.5 * (gaussian_ar1(rng, runs, n, phi) if phi else rng.standard_normal((runs, n))))
+
+    name = f"lognormal AR(1) phi={phi:g}" if phi else "lognormal i.i.d."
+    return Process(name, draw, lambda q: math.exp(0.5 * _NORMAL.inv_cdf(q)))
+
+
+def _pareto() -> Process:
+    def draw(rng: np.random.Generator, runs: int, n: int) -> NDArray[np.float64]:
+        return rng.random((runs, n)) ** (-1.0 / 2.5)
+
+    return Process("Pareto alpha=2.5", draw, lambda q: (1.0 - q) ** (-1.0 / 2.5))
+
+
+def _bimodal(stay: float) -> Process:
+    """Fast 7 times in 10, slow otherwise; ``stay`` is the autocorrelation of the regime from value to value."""
+
+    def draw(rng: np.random.Generator, runs: int, n: int) -> NDArray[np.float64]:
+        fresh = rng.random((n, runs)) < _SLOW_SHARE
+        keep = rng.random((n, runs)) < stay
+        slow = fresh
+        for i in range(1, n if stay else 0):
+            slow[i] = np.where(keep[i], slow[i - 1], fresh[i])
+        return np.where(slow.T, _MODES[1], _MODES[0]) + _MODE_SIGMA * rng.standard_normal((runs, n))
+
+    def truth(q: float) -> float:
+        low, high = 0.0, 10.0
+        for _ in range(80):
+            x = 0.5 * (low + high)
+            fast, slow = (_NORMAL.cdf((x - mode) / _MODE_SIGMA) for mode in _MODES)
+            low, high = (x, high) if (1 - _SLOW_SHARE) * fast + _SLOW_SHARE * slow < q else (low, x)
+        return low
+
+    return Process(f"bimodal, regime phi={stay:g}" if stay else "bimodal i.i.d.", draw, truth)
+
+
+PROCESSES = (
+    _lognormal(0.0),
+    _lognormal(0.5),
+    _lognormal(0.8),
+    _bimodal(0.0),
+    _bimodal(0.8),
+    _pareto(),
+)
+
+
+def cover_quantiles(process: Process, rng: np.random.Generator, runs: int, n: int) -> dict[float, Tally]:
+    """Coverage of the within-deployment quantile intervals over ``runs`` independent runs of ``n`` values."""
+    tallies = {q: Tally() for q in LEVELS}
+    for row in process.draw(rng, runs, n):
+        for q, answer in quantiles(row, LEVELS).items():
+            tallies[q].add(answer, process.truth(q))
+    return tallies
+
+
+def cover_combined(
+    process: Process, rng: np.random.Generator, runs: int, n: int, *, rounds: int, between: float, q: float
+) -> Tally:
+    """Coverage of the combined interval when each deployment is slower or faster as a whole by a lognormal
+    factor of sigma ``between``."""
+    tally = Tally()
+    values = process.draw(rng, runs * rounds, n).reshape(runs, rounds, n)
+    values *= np.exp(between * rng.standard_normal((runs, rounds, 1)))
+    for deployments in values:
+        answers = [quantile(row, q) for row in deployments]
+        estimates = [answer for answer in answers if isinstance(answer, Estimate)]
+        tally.add(combine(estimates) if len(estimates) == rounds else NotEnough(0), process.truth(q))
+    return tally
+
+
+def cover_throughput(rng: np.random.Generator, runs: int, n: int, phi: float, sigma: float) -> Tally:
+    """Coverage for Poisson arrivals, n on average, whose rate wanders as a lognormal AR(1) over 1000 slots."""
+    tally, slots, slot_ns = Tally(), 1000, 1_000_000
+    rate = np.exp(sigma * gaussian_ar1(rng, runs, slots, phi) - sigma * sigma / 2.0)
+    counts = rng.poisson(rate * n / slots)
+    for row in counts:
+        starts = np.repeat(np.arange(slots) * slot_ns, row)
+        done = starts + rng.integers(0, slot_ns, len(starts))
+        tally.add(throughput(done, 0, slots * slot_ns), n / (slots * slot_ns * 1e-9))
+    return tally
+
+
+def _rows(rng: np.random.Generator, runs: int) -> Iterator[tuple[str, Tally]]:
+    for process in PROCESSES:
+        for n in (1000, 4000, 16000):
+            for q, tally in cover_quantiles(process, rng, runs, n).items():
+                yield f"{process.name}, n={n}, p{100 * q:g}", tally
+    for process in (PROCESSES[0], PROCESSES[2], PROCESSES[5]):
+        for rounds in (2, 3, 5, 10):
+            for between in (0.0, 0.02, 0.1):
+                tally = cover_combined(process, rng, runs, 2000, rounds=rounds, between=between, q=0.95)
+                yield f"combined {process.name}, {rounds} rounds, between {between:g}, p95", tally
+    for n in (20, 50, 200, 1000, 20000):
+        for phi, sigma in ((0.0, 0.0), (0.9, 0.3), (0.98, 0.3)):
+            yield f"throughput, n={n}, rate phi={phi:g} sigma={sigma:g}", cover_throughput(rng, runs, n, phi, sigma)
+
+
+def main() -> None:
+    """Print one line a case: coverage, twice its standard deviation, refusals, mean relative width."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=4000, help="independent repetitions a case")
+    parser.add_argument("--seed", type=int, default=20261120)
+    asked = parser.parse_args()
+    print(f"{'case':62} {'covered':>8} {'+-':>6} {'refused':>8} {'open':>6} {'width':>7}")
+    for name, tally in _rows(np.random.default_rng(asked.seed), asked.runs):
+        total = tally.runs + tally.refused
+        if not tally.runs:
+            print(f"{name:62} {'-':>8} {'-':>6} {1:8.1%}")
+            continue
+        print(
+            f"{name:62} {tally.coverage:8.1%} {tally.slack:6.1%} {tally.refused / total:8.1%} "
+            f"{tally.unbounded / tally.runs:6.1%} {tally.mean_width:7.1%}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""Which plots the report shows, in which order, and what their captions say."""
+
+from dataclasses import dataclass
+
+from dashboards.report.plots import concurrency, distribution, open_loop, startup, throughput
+from dashboards.report.plots.base import Plot
+from dashboards.report.plots.group import by_model
+from dashboards.report.series import Looks
+from nightbench.summary import DeploymentSummary, NightSummary
+
+__all__ = ["PlotSection", "sections"]
+
+_SHOWN = ("p50", "p99")
+
+
+@dataclass(frozen=True, slots=True)
+class PlotSection:
+    """Plots that answer one question. Without plots, ``absent`` says why."""
+
+    anchor: str
+    heading: str
+    intro: str
+    plots: tuple[Plot, ...]
+    absent: str
+    legend: bool = True
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(plot.choice for plot in self.plots if plot.choice))
+
+
+def sections(night: NightSummary, looks: Looks) -> list[PlotSection]:
+    """Every section, small multiples by model within each."""
+    return [
+        PlotSection(
+            "throughput",
+            "Latency against throughput",
+            "Closed loops. Each line climbs through the concurrencies of one server: right is more work done, "
+            "down is sooner answered. A line that only rises has reached its capacity.",
+            _throughput(night, looks),
+            "No closed-loop cell was measured.",
+        ),
+        PlotSection(
+            "concurrency",
+            "Latency against concurrency",
+            "Closed loops. The band is the 95 % interval of each point, between fresh deployments.",
+            _concurrency(night, looks),
+            "No closed-loop cell was measured.",
+        ),
+        PlotSection(
+            "distribution",
+            "Latency distribution",
+            "All rounds together, on an axis that gives each further nine the same room. "
+            "Markers are the reported quantiles with their 95 % intervals; dotted lines are doubted cells.",
+            _distribution(night, looks),
+            "No latency was recorded.",
+        ),
+        PlotSection(
+            "open-loop",
+            "Latency under an offered rate",
+            "Open loops. Requests are due at times fixed beforehand, and latency counts from then: a server that "
+            "stalls pays for every request that had to wait.",
+            _open_loop(night, looks),
+            "The suite has no open-loop cell that was measured.",
+        ),
+        PlotSection(
+            "startup",
+            "Cold start and memory",
+            "From starting the process to its first correct answer, the share of it that loading the model took, and "
+            "the resident memory of the whole process tree at that moment. Bars carry 95 % intervals over the starts.",
+            _startup(night, looks),
+            "No server came up.",
+            legend=False,
+        ),
+    ]
+
+
+def _throughput(night: NightSummary, looks: Looks) -> tuple[Plot, ...]:
+    return tuple(
+        Plot(
+            f"{model}: {quantile}",
+            f"{quantile} latency in milliseconds over successful requests a second; the labels are requests in "
+            "flight. Bars are 95 % intervals, hollow markers are doubted.",
+            figure,
+        )
+        for model, cells in by_model(night.cells).items()
+        for quantile in _SHOWN
+        if (figure := throughput.figure(cells, quantile, looks)) is not None
+    )
+
+
+def _concurrency(night: NightSummary, looks: Looks) -> tuple[Plot, ...]:
+    return tuple(
+        Plot(
+            f"{model}: {quantile}",
+            f"{quantile} latency in milliseconds over requests in flight. Hollow markers are doubted.",
+            figure,
+        )
+        for model, cells in by_model(night.cells).items()
+        for quantile in _SHOWN
+        if (figure := concurrency.figure(cells, quantile, looks)) is not None
+    )
+
+
+def _distribution(night: NightSummary, looks: Looks) -> tuple[Plot, ...]:
+    loads = dict.fromkeys(cell.load for cell in night.cells)
+    return tuple(
+        Plot(
+            f"{model}: {load.label}",
+            "Latency in milliseconds over the percentile of successful requests (%).",
+            figure,
+            choice=load.label,
+            wide=True,
+        )
+        for load in loads
+        for model, cells in by_model(cell for cell in night.cells if cell.load == load).items()
+        if (figure := distribution.figure(cells, looks)) is not None
+    )
+
+
+def _open_loop(night: NightSummary, looks: Looks) -> tuple[Plot, ...]:
+    return tuple(
+        Plot(
+            model,
+            "Latency in milliseconds from the time a request was due: p50 and p99 with 95 % intervals. "
+            "Hollow markers are doubted.",
+            figure,
+            wide=True,
+        )
+        for model, cells in by_model(night.cells).items()
+        if (figure := open_loop.figure(cells, looks)) is not None
+    )
+
+
+def _startup(night: NightSummary, looks: Looks) -> tuple[Plot, ...]:
+    models: dict[str, list[DeploymentSummary]] = {}
+    for setup in night.deployments:
+        models.setdefault(setup.model, []).append(setup)
+    plots = []
+    for model, setups in sorted(models.items()):
+        start = startup.start(setups, looks)
+        if start is not None:
+            plots.append(
+                Plot(f"{model}: cold start", "Seconds; solid: cold start, light: model load within it.", start)
+            )
+        memory = startup.memory(setups, looks)
+        if memory is not None:
+            plots.append(Plot(f"{model}: memory", "Resident memory in MiB when ready, before any load.", memory))
+    return tuple(plots)

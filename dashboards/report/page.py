@@ -1,0 +1,127 @@
+"""The page itself: tables, plots and words put into one HTML file that needs nothing but a browser."""
+
+import json
+import shlex
+from base64 import b64encode
+from collections.abc import Mapping
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from dashboards.report import doubts, figures, findings, tables
+from dashboards.report import format as fmt
+from dashboards.report.plots.base import Plot
+from dashboards.report.series import Looks
+from dashboards.report.theme import swaps
+from nightbench.record import Reason
+from nightbench.summary import NightSummary
+
+__all__ = ["render", "write"]
+
+_TEMPLATES = files("dashboards.report") / "templates"
+
+
+def render(night: NightSummary) -> str:
+    """The whole report. Scripts and styles are inline, and the page's own policy forbids loading any other."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(
+        autoescape=True,
+        loader=FunctionLoader(_text),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["embed"] = _embed
+    scripts = (_as_script(get_plotlyjs()), _as_script(_text("report.js")))
+    page: str = environment.get_template("report.html.j2").render(
+        **_content(night),
+        style=_text("report.css"),
+        scripts=scripts,
+        policy=_policy(scripts),
+        theme=swaps(),
+    )
+    return page
+
+
+def write(night: NightSummary, path: Path) -> Path:
+    """Write the report to ``path``, whole or not at all, making its folder where needed. Returns ``path``."""
+    page = render(night)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False) as partial:
+        try:
+            partial.write(page)
+            partial.close()
+            Path(partial.name).chmod(0o644)
+            Path(partial.name).replace(path)
+        except BaseException:
+            Path(partial.name).unlink(missing_ok=True)
+            raise
+    return path
+
+
+def _content(night: NightSummary) -> Mapping[str, Any]:
+    """Everything the template prints."""
+    looks = Looks(night)
+    found = findings.contests(night, looks)
+    run, finished = night.run, night.finished
+    return {
+        "run": run,
+        "status": finished.status if finished else "unfinished",
+        "status_detail": finished.detail
+        if finished
+        else "The run left no closing record: it was ended, or still goes on.",
+        "lasted": fmt.in_words((finished.finished_at - run.started_at).total_seconds() * 1e9) if finished else "",
+        "cells": len(night.cells),
+        "doubted": night.doubted_cells,
+        "missing": night.missing_cells,
+        "unrecorded": max(0, run.planned_cells - sum(len(c.measurements) + len(c.missing) for c in night.cells)),
+        "measured": len(night.cells) - night.missing_cells,
+        "headline": findings.in_words(found),
+        "contests": found,
+        "troubles": findings.troubles(night),
+        "looks": looks.legend,
+        "colours": {look.colour: swaps()[look.colour] for look in looks.legend},
+        "groups": tables.results(night, looks),
+        "sections": figures.sections(night, looks),
+        "deployments": tables.deployments(night, looks),
+        "artifacts": tables.artifacts(night.artifacts),
+        "parity": tables.parity(night.parity),
+        "doubts": [(doubts.title(reason), doubts.explain(reason)) for reason in _reasons(night)],
+        "spent": tables.spent(finished.spent_ns) if finished else [],
+        "command": f"nightbench run {shlex.quote(run.suite)} --seed {run.seed}",
+    }
+
+
+def _reasons(night: NightSummary) -> list[Reason]:
+    occurring = {doubt.reason for cell in night.cells for doubt in cell.doubts}
+    return [reason for reason in Reason if reason in occurring]
+
+
+def _text(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _embed(value: Plot | Mapping[str, str]) -> Any:
+    """JSON for a ``<script>`` element: in there nothing but ``<`` could end it, so none is left."""
+    from markupsafe import Markup
+
+    plain = json.loads(value.figure.to_json()) if isinstance(value, Plot) else dict(value)
+    text = json.dumps(plain, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))  # noqa: S704 - the line above leaves no markup in it
+
+
+def _as_script(source: str) -> Any:
+    """Our own code and plotly's, to stand inside ``<script>`` unescaped; it must not hold its end tag."""
+    from markupsafe import Markup
+
+    return Markup(source.replace("</script", "<\\/script"))  # noqa: S704 - packaged code, nothing from outside
+
+
+def _policy(scripts: tuple[str, ...]) -> str:
+    """A Content-Security-Policy under which only these very scripts run and nothing is fetched."""
+    hashes = " ".join(f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts)
+    return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:"

@@ -1,0 +1,1 @@
+"""One module a plot: a night in, a plotly figure out."""

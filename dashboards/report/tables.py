@@ -1,0 +1,255 @@
+"""The report's tables as rows of ready text: pure, so that what the page says can be tested without HTML."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from dashboards.report import format as fmt
+from dashboards.report.doubts import title
+from dashboards.report.series import Looks, setup_names
+from nightbench.record import ArtifactRecord, ParityRecord
+from nightbench.server import OptionValue
+from nightbench.summary import CellSummary, DeploymentSummary, NightSummary
+
+__all__ = [
+    "ArtifactRow",
+    "DeploymentRow",
+    "Failure",
+    "Note",
+    "ParityRow",
+    "ResultGroup",
+    "ResultRow",
+    "SpentRow",
+    "artifacts",
+    "deployments",
+    "parity",
+    "results",
+    "spent",
+]
+
+_QUANTILES = ("p50", "p95", "p99")
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something to know about a row: a doubt, or why it was not measured."""
+
+    label: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """One cell. ``figures`` are throughput, p50, p95 and p99; empty where nothing was measured."""
+
+    cell_key: str
+    name: str
+    colour: str
+    setup: str
+    state: Literal["sound", "doubted", "missing"]
+    rounds: str
+    figures: tuple[fmt.Shown, ...]
+    errors: str
+    ways: str
+    """How the failed requests ended."""
+    notes: tuple[Note, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResultGroup:
+    """Cells that may be compared with each other: one model, batch size and load."""
+
+    model: str
+    load: str
+    batch: int
+    rows: tuple[ResultRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One start that did not succeed, with what the server last wrote."""
+
+    round: int
+    kind: str
+    detail: str
+    log_tail: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentRow:
+    name: str
+    colour: str
+    version: str
+    model: str
+    setup: str
+    starts: str
+    cold_start: fmt.Shown
+    model_load: fmt.Shown
+    memory: fmt.Shown
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRow:
+    model: str
+    format: str
+    weights: str
+    sha256: str
+    size: str
+    export: str
+    origin: str
+    exporter: str
+    failure: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ParityRow:
+    model: str
+    format: str
+    output: str
+    batch: int
+    max_abs: str
+    max_rel: str
+    cosine: str
+    top1: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpentRow:
+    what: str
+    spent: str
+    share: str
+    percent: float
+
+
+def results(night: NightSummary, looks: Looks) -> list[ResultGroup]:
+    """Every planned cell, measured or not, in the night's reading order."""
+    groups: dict[tuple[str, str, int], list[ResultRow]] = {}
+    for cell in night.cells:
+        groups.setdefault((cell.model, cell.load.label, cell.batch), []).append(_result(cell, looks))
+    return [ResultGroup(model, load, batch, tuple(rows)) for (model, load, batch), rows in groups.items()]
+
+
+def _result(cell: CellSummary, looks: Looks) -> ResultRow:
+    look = looks.of(cell)
+    measured = cell.rounds > 0
+    figures = (fmt.rate(cell.throughput_rps), *(fmt.latency(cell.latency_ns.get(name)) for name in _QUANTILES))
+    return ResultRow(
+        cell_key=cell.cell_key,
+        name=look.label,
+        colour=look.colour,
+        setup=" · ".join([str(cell.protocol), _setup(cell)]),
+        state="missing" if not measured else "doubted" if cell.doubted else "sound",
+        rounds=f"{cell.rounds} of {cell.planned_rounds}",
+        figures=figures if measured else (),
+        errors=_errors(cell) if measured else "",
+        ways=_ways(cell),
+        notes=(
+            *(Note(title(doubt.reason), doubt.detail) for doubt in cell.doubts),
+            *_missing(cell),
+        ),
+    )
+
+
+def _errors(cell: CellSummary) -> str:
+    total = cell.ok + cell.failed
+    text = f"{fmt.count(cell.failed)} of {fmt.count(total)}"
+    return f"{text} ({fmt.share(cell.failed, total)})" if cell.failed else text
+
+
+def _ways(cell: CellSummary) -> str:
+    """How requests failed, by outcome."""
+    return ", ".join(f"{fmt.count(n)} {way}" for way, n in sorted(cell.outcomes.items()) if way != "ok" and n)
+
+
+def _missing(cell: CellSummary) -> list[Note]:
+    """The rounds that were not measured, those of one cause together."""
+    causes: dict[tuple[str, str], list[int]] = {}
+    for record in cell.missing:
+        causes.setdefault((record.reason, record.detail), []).append(record.round)
+    return [
+        Note(
+            f"{reason.replace('_', ' ')}, round{'s' * (len(rounds) > 1)} {', '.join(map(str, sorted(rounds)))}", detail
+        )
+        for (reason, detail), rounds in causes.items()
+    ]
+
+
+def deployments(night: NightSummary, looks: Looks) -> list[DeploymentRow]:
+    return [
+        DeploymentRow(
+            name=name,
+            colour=looks.colour(setup.server),
+            version=setup.server_version,
+            model=setup.model,
+            setup=_setup(setup),
+            starts=f"{setup.starts - setup.failed} of {setup.starts}",
+            cold_start=fmt.duration(setup.cold_start_ns),
+            model_load=fmt.duration(setup.model_load_ns),
+            memory=fmt.memory(setup.rss_bytes),
+            failures=tuple(
+                Failure(record.round, record.failure_kind or "failed", record.failure or "", record.log_tail)
+                for record in setup.failures
+            ),
+        )
+        for name, setup in zip(setup_names(night.deployments), night.deployments, strict=True)
+    ]
+
+
+def artifacts(records: Sequence[ArtifactRecord]) -> list[ArtifactRow]:
+    return [
+        ArtifactRow(
+            model=f"{record.model} v{record.model_version}",
+            format=f"{record.format} {record.precision}",
+            weights=record.weights,
+            sha256=record.sha256[:12] if record.sha256 else fmt.NOTHING,
+            size=fmt.size(record.size_bytes),
+            export=fmt.NOTHING if record.export_ns is None else fmt.in_words(record.export_ns),
+            origin=", ".join(
+                [
+                    "from the cache" if record.cached else "made tonight",
+                    "byte-reproducible" if record.reproducible else "not byte-reproducible",
+                ]
+            ),
+            exporter=_pairs(record.exporter),
+            failure=record.failure,
+        )
+        for record in records
+    ]
+
+
+def parity(records: Sequence[ParityRecord]) -> list[ParityRow]:
+    return [
+        ParityRow(
+            model=record.model,
+            format=f"{record.format} {record.precision}",
+            output=record.output,
+            batch=record.batch,
+            max_abs=fmt.scientific(record.max_abs),
+            max_rel=fmt.scientific(record.max_rel),
+            cosine=f"{record.cosine:.7f}",
+            top1=fmt.NOTHING if record.top1_agreement is None else f"{100 * record.top1_agreement:.1f} %",
+            passed=record.passed,
+            detail=record.detail,
+        )
+        for record in records
+    ]
+
+
+def spent(spent_ns: Mapping[str, int]) -> list[SpentRow]:
+    """Where the time went, in the order the night spent it, with shares of the whole."""
+    whole = sum(spent_ns.values())
+    return [
+        SpentRow(what, fmt.in_words(part), fmt.share(part, whole), 100 * part / whole if whole else 0.0)
+        for what, part in spent_ns.items()
+    ]
+
+
+def _setup(setup: CellSummary | DeploymentSummary) -> str:
+    return " · ".join(filter(None, [f"{setup.format} {setup.precision}", _pairs(setup.options)]))
+
+
+def _pairs(options: Mapping[str, OptionValue] | Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(options.items()))

@@ -1,0 +1,75 @@
+"""Columns and constraints that several tables share. Names follow the domain's fields; units are in the names."""
+
+from sqlalchemy import CheckConstraint, Column, Double, Integer, MetaData, Text
+from sqlalchemy.dialects.postgresql import JSONB
+
+__all__ = ["QUANTILES", "case_columns", "estimate", "estimate_names", "metadata", "not_negative", "whole_or_absent"]
+
+QUANTILES = ("p50", "p90", "p95", "p99")
+"""The quantiles with columns of their own; any other goes to ``measurements.other_quantiles``."""
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+
+def case_columns() -> list[Column[object] | CheckConstraint]:
+    """What a cell is, as `nightbench.record.Case` and `MissingRecord` both say it.
+
+    Names of formats, servers and protocols are plain text: the domain owns these vocabularies, and adding a server
+    must not need a migration.
+    """
+    return [
+        Column("server", Text, nullable=False),
+        Column("model", Text, nullable=False),
+        Column("format", Text, nullable=False),
+        Column("precision", Text, nullable=False),
+        Column("options", JSONB, nullable=False),
+        Column("protocol", Text, nullable=False),
+        Column("batch", Integer, nullable=False),
+        Column("load_kind", Text, nullable=False),
+        Column("concurrency", Integer),
+        Column("rate_rps", Double),
+        Column("arrival", Text),
+        CheckConstraint("batch > 0", name="batch_positive"),
+        CheckConstraint(
+            "(load_kind = 'closed' AND concurrency > 0 AND num_nonnulls(rate_rps, arrival) = 0)"
+            " OR (load_kind = 'open' AND concurrency IS NULL AND rate_rps > 0 AND arrival IS NOT NULL)",
+            name="load_shape",
+        ),
+    ]
+
+
+def estimate_names(name: str, unit: str) -> tuple[str, str, str]:
+    """The columns of a `nightbench.record.Estimate`: value, low, high."""
+    return f"{name}_{unit}", f"{name}_low_{unit}", f"{name}_high_{unit}"
+
+
+def estimate(name: str, unit: str, *, nullable: bool = True) -> list[Column[float] | CheckConstraint]:
+    """A figure and its interval. A bound may be absent, but never stands without or beyond its figure."""
+    value, low, high = estimate_names(name, unit)
+    return [
+        Column(value, Double, nullable=nullable),
+        Column(low, Double),
+        Column(high, Double),
+        CheckConstraint(
+            f"{value} >= 0 AND {low} <= {value} AND {value} <= {high}"
+            f" AND ({value} IS NOT NULL OR num_nonnulls({low}, {high}) = 0)",
+            name=f"{name}_interval",
+        ),
+    ]
+
+
+def not_negative(*columns: str) -> CheckConstraint:
+    """None of these may be below zero; absent ones pass."""
+    return CheckConstraint(" AND ".join(f"{column} >= 0" for column in columns), name="not_negative")
+
+
+def whole_or_absent(name: str, *columns: str) -> CheckConstraint:
+    """Either all of these are known or none is: half a record is a fault."""
+    return CheckConstraint(f"num_nulls({', '.join(columns)}) IN (0, {len(columns)})", name=name)

@@ -1,0 +1,85 @@
+"""From the spool into the database: what was written while no database was there, or by another machine."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from db.spool import lies_at, read
+from db.store import Refusal, Store
+from nightbench.record import RunFinished
+
+__all__ = ["DONE", "Drained", "drain"]
+
+DONE = "ingested"
+"""The folder within the spool for files that are finished and stored whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What one pass over the spool found."""
+
+    files: int
+    new: int
+    known: int
+    skipped: int
+    """Lines that were torn or rotten."""
+    refused: tuple[Refusal, ...] = ()
+
+
+def drain(spool_dir: Path, store: Store) -> Drained:
+    """Store what every spool file holds; put away the files of runs that have ended, unless a record was refused.
+
+    Draining again, or from two processes at once, changes nothing. A database that goes away raises
+    `db.errors.DatabaseDown`; every file not stored whole is still there for the next pass.
+    """
+    files = new = known = skipped = 0
+    refused: list[Refusal] = []
+    for path in sorted(spool_dir.glob("*.jsonl")):
+        with _quiet(path) as nobody_writes:
+            try:
+                contents = read(path)
+            except FileNotFoundError:
+                continue  # Another drain was quicker.
+            done = store.ingest(contents.records)
+            files += 1
+            new += done.new
+            known += done.known
+            skipped += contents.skipped
+            refused += done.refused
+            ended = any(isinstance(record, RunFinished) for record in contents.records)
+            if nobody_writes and ended and not done.refused:
+                _put_away(path)
+    return Drained(files, new, known, skipped, tuple(refused))
+
+
+@contextmanager
+def _quiet(path: Path) -> Iterator[bool]:
+    """Whether no run is writing the file that lies there; if so, none can until the block ends."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield lies_at(descriptor, path)
+    finally:
+        os.close(descriptor)
+
+
+def _put_away(path: Path) -> None:
+    """Move a file aside. A resumed run leaves a second file of the same name, which must not replace the first."""
+    folder = path.parent / DONE
+    folder.mkdir(exist_ok=True)
+    target, count = folder / path.name, 1
+    while target.exists():
+        count += 1
+        target = folder / f"{path.stem}.{count}{path.suffix}"
+    path.rename(target)

@@ -1,0 +1,196 @@
+"""Writing records: each once, whatever is sent twice, and as few round trips as there are tables.
+
+A batch travels as one JSON document, one statement a table. Natural keys make it idempotent.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import JSON, Connection, Table, bindparam, column, func, literal_column, or_, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DataError, IntegrityError
+
+from db.measurement_tables import cases, measurements, telemetry
+from db.rows import Row, measurement_rows, row
+from db.tables import artifacts, deployments, missing_cells, parity, run_artifacts, runs
+from nightbench.record import (
+    ArtifactRecord,
+    DeploymentRecord,
+    MeasurementRecord,
+    MissingRecord,
+    ParityRecord,
+    Record,
+    RunFinished,
+    RunStarted,
+)
+
+__all__ = ["Ingested", "Refusal", "ingest"]
+
+_BATCH = 500
+# One writer at a time: two that wrote the same keys in different orders would wait for each other forever.
+_LOCK = 7_105_513_022
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A record the tables' constraints do not admit. It stays in the spool."""
+
+    record: str
+    """Its kind and natural key."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """What became of the records given: ``new + known + len(refused)`` is their number."""
+
+    new: int
+    known: int
+    refused: tuple[Refusal, ...] = ()
+
+
+def ingest(connection: Connection, records: Iterable[Record]) -> Ingested:
+    """Write records in the order their tables need, inside the connection's transaction."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    given = list(records)
+    new = 0
+    refused: list[Refusal] = []
+    for kind, write in _WRITERS.items():
+        of_kind = [record for record in given if isinstance(record, kind)]
+        for first in range(0, len(of_kind), _BATCH):
+            new += _write(connection, write, of_kind[first : first + _BATCH], refused)
+    return Ingested(new, len(given) - new - len(refused), tuple(refused))
+
+
+def _write(connection: Connection, write: "_Writer", batch: Sequence[Any], refused: list[Refusal]) -> int:
+    """Write a batch; if a record in it is not admitted, find it by halving, so that it costs itself alone."""
+    try:
+        with connection.begin_nested():
+            return write(connection, batch)
+    except (IntegrityError, DataError, ValueError) as error:
+        if len(batch) == 1:
+            refused.append(Refusal(_name(batch[0]), str(getattr(error, "orig", error)).splitlines()[0]))
+            return 0
+    middle = len(batch) // 2
+    return sum(_write(connection, write, half, refused) for half in (batch[:middle], batch[middle:]))
+
+
+def _insert(connection: Connection, table: Table, rows: Sequence[Row], *, fill: str | None = None) -> set[Any]:
+    """Insert the rows not there yet; returns their keys. The first of several rows with one key counts.
+
+    With ``fill``, a row whose ``fill`` column is empty is filled in, and counts as new.
+    """
+    key = [part.name for part in table.primary_key]
+    unique: dict[tuple[Any, ...], Row] = {}
+    for fields in rows:
+        unique.setdefault(tuple(fields[part] for part in key), fields)
+    if not unique:
+        return set()
+    names = list(rows[0])
+    source = func.json_populate_recordset(
+        literal_column(f"NULL::{table.name}"), bindparam("rows", list(unique.values()), JSON)
+    ).table_valued(*(column(name, table.c[name].type) for name in names))
+    statement = insert(table).from_select(names, select(*source.c))
+    if fill is None:
+        statement = statement.on_conflict_do_nothing(index_elements=key)
+    else:
+        rest = {name: statement.excluded[name] for name in names if name not in key}
+        statement = statement.on_conflict_do_update(index_elements=key, set_=rest, where=table.c[fill].is_(None))
+    return {tuple(inserted) for inserted in connection.execute(statement.returning(*table.primary_key))}
+
+
+def _ensure_runs(connection: Connection, records: Sequence[Any]) -> None:
+    """A run whose own record was lost keeps what names it."""
+    _insert(connection, runs, [{"run_id": record.run_id} for record in records])
+
+
+def _ensure_artifacts(connection: Connection, rows: Iterable[Row]) -> None:
+    _insert(connection, artifacts, [{"sha256": row["artifact_sha256"], "format": row["format"]} for row in rows])
+
+
+def _run_started(connection: Connection, records: Sequence[RunStarted]) -> int:
+    return len(_insert(connection, runs, [row(record) for record in records], fill="started_at"))
+
+
+def _artifact(connection: Connection, records: Sequence[ArtifactRecord]) -> int:
+    _ensure_runs(connection, records)
+    rows = [row(record) for record in records]
+    sizes = [fields.pop("size_bytes") for fields in rows]
+    files = [
+        {"sha256": fields["sha256"], "format": fields["format"], "size_bytes": size}
+        for fields, size in zip(rows, sizes, strict=True)
+        if fields["sha256"] is not None
+    ]
+    _insert(connection, artifacts, files, fill="size_bytes")
+    return len(_insert(connection, run_artifacts, rows))
+
+
+def _parity(connection: Connection, records: Sequence[ParityRecord]) -> int:
+    _ensure_runs(connection, records)
+    rows = [row(record) for record in records]
+    _ensure_artifacts(connection, rows)
+    return len(_insert(connection, parity, rows))
+
+
+def _deployment(connection: Connection, records: Sequence[DeploymentRecord]) -> int:
+    _ensure_runs(connection, records)
+    return len(_insert(connection, deployments, [row(record) for record in records], fill="started_at"))
+
+
+def _measurement(connection: Connection, records: Sequence[MeasurementRecord]) -> int:
+    _ensure_runs(connection, records)
+    _insert(
+        connection,
+        deployments,
+        [{"run_id": record.run_id, "deployment_id": record.deployment_id} for record in records],
+    )
+    taken_apart = [measurement_rows(record) for record in records]
+    of_cases = [case for _, case, _ in taken_apart]
+    _ensure_artifacts(connection, of_cases)
+    _insert(connection, cases, of_cases)
+    new = _insert(connection, measurements, [fields for fields, _, _ in taken_apart])
+    # A repeated cell must not mix its telemetry into the first one's.
+    wanted = set(new)
+    of_telemetry: list[Row] = []
+    for fields, _, series in taken_apart:
+        key = (fields["run_id"], fields["cell_id"])
+        if key in wanted:
+            wanted.remove(key)
+            of_telemetry += series
+    _insert(connection, telemetry, of_telemetry)
+    return len(new)
+
+
+def _missing(connection: Connection, records: Sequence[MissingRecord]) -> int:
+    _ensure_runs(connection, records)
+    return len(_insert(connection, missing_cells, [row(record) for record in records]))
+
+
+def _run_finished(connection: Connection, records: Sequence[RunFinished]) -> int:
+    """A run that was resumed ends more than once: the latest end counts."""
+    _ensure_runs(connection, records)
+    new = 0
+    for record in records:
+        end = {**row(record), "finished_at": record.finished_at}
+        later = or_(runs.c.finished_at.is_(None), runs.c.finished_at < record.finished_at)
+        new += connection.execute(update(runs).where(runs.c.run_id == end.pop("run_id"), later).values(end)).rowcount
+    return new
+
+
+_Writer = Callable[[Connection, Sequence[Any]], int]
+# In the order in which rows refer to each other.
+_WRITERS: dict[type[Any], _Writer] = {
+    RunStarted: _run_started,
+    ArtifactRecord: _artifact,
+    ParityRecord: _parity,
+    DeploymentRecord: _deployment,
+    MeasurementRecord: _measurement,
+    MissingRecord: _missing,
+    RunFinished: _run_finished,
+}
+
+
+def _name(record: Record) -> str:
+    key = (getattr(record, name, None) for name in ("run_id", "cell_id", "deployment_id", "model", "format"))
+    return " ".join([record.kind, *(str(part) for part in key if part is not None)])

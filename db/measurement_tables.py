@@ -1,0 +1,91 @@
+"""The tables of timed cells: the series they belong to, their figures, and what was observed beside them."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Computed,
+    DateTime,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from db.columns import QUANTILES, case_columns, estimate, metadata, not_negative
+from db.tables import artifacts, deployments, runs
+
+__all__ = ["cases", "measurements", "telemetry"]
+
+cases = Table(
+    "cases",
+    metadata,
+    Column("fingerprint", Text, primary_key=True),
+    *case_columns(),
+    Column("model_version", Integer, nullable=False),
+    Column("artifact_sha256", Text, ForeignKey(artifacts.c.sha256), nullable=False),
+    Column("threads", Integer, nullable=False),
+    Column("hardware", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    not_negative("threads"),
+)
+
+measurements = Table(
+    "measurements",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("cell_id", Text, primary_key=True),
+    Column("round", Integer, nullable=False),
+    Column("deployment_id", Text, nullable=False),
+    Column("fingerprint", Text, ForeignKey("cases.fingerprint"), nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("warmup_ns", BigInteger, nullable=False),
+    Column("measured_ns", BigInteger, nullable=False),
+    Column("ok_count", BigInteger, nullable=False),
+    Column("failed_count", BigInteger, nullable=False),
+    Column("counts", JSONB, nullable=False),
+    Column("offered_rps", Double),
+    *estimate("throughput", "rps", nullable=False),
+    *(part for quantile in QUANTILES for part in estimate(f"latency_{quantile}", "ns")),
+    *(part for quantile in QUANTILES for part in estimate(f"service_{quantile}", "ns")),
+    Column("other_quantiles", JSONB, nullable=False),
+    Column("lag_ns", JSONB, nullable=False),
+    Column("client_cpu_ns_per_request", Double),
+    Column("doubts", JSONB, nullable=False),
+    # Computed by the database, so that flag and reasons cannot disagree.
+    Column("doubted", Boolean, Computed("jsonb_array_length(doubts) > 0", persisted=True), nullable=False),
+    Column("context", JSONB, nullable=False),
+    Column("histogram", LargeBinary, nullable=False),
+    ForeignKeyConstraint(["run_id"], [runs.c.run_id]),
+    ForeignKeyConstraint(
+        ["run_id", "deployment_id"],
+        [deployments.c.run_id, deployments.c.deployment_id],
+        name="fk_measurements_deployment",
+    ),
+    not_negative(
+        *("round", "warmup_ns", "measured_ns", "ok_count", "failed_count", "offered_rps", "client_cpu_ns_per_request")
+    ),
+    Index("ix_measurements_fingerprint_started_at", "fingerprint", "started_at"),
+    Index("ix_measurements_deployment", "run_id", "deployment_id"),
+)
+
+telemetry = Table(
+    "telemetry",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("cell_id", Text, primary_key=True),
+    Column("ordinal", Integer, primary_key=True, autoincrement=False),
+    Column("source", Text, nullable=False),
+    Column("metric", Text, nullable=False),
+    Column("offset_ms", ARRAY(Integer), nullable=False),
+    Column("values", ARRAY(Double), nullable=False),
+    ForeignKeyConstraint(
+        ["run_id", "cell_id"], [measurements.c.run_id, measurements.c.cell_id], name="fk_telemetry_measurement"
+    ),
+)
+"""One row a series. ``ordinal`` keeps the order in which a measurement lists its series."""

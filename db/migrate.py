@@ -1,0 +1,42 @@
+"""Bring a database's tables to this version of nightbench."""
+
+from pathlib import Path
+
+from nightbench.errors import UsageError
+
+__all__ = ["migrate"]
+
+# Any number will do, as long as every nightbench takes the same one (pg_advisory_xact_lock).
+_LOCK = 7_105_513_021
+
+
+def migrate(url: str) -> None:
+    """Make or upgrade the tables, all or nothing. Safe to call at every start and from several processes at once.
+
+    Raises `UsageError` if a newer nightbench has already upgraded this database, `DatabaseDown` if it does not answer.
+    """
+    from alembic import command
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+    from sqlalchemy import text
+
+    from db.engine import describe, named_failures, open_engine
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    script = ScriptDirectory.from_config(config)
+    head = script.get_current_head()
+    engine = open_engine(url, pooled=False)
+    with named_failures(url), engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        current = MigrationContext.configure(connection).get_current_revision()
+        if current == head:
+            return
+        if current is not None and current not in {step.revision for step in script.walk_revisions()}:
+            raise UsageError(
+                f"database: {describe(url)} was upgraded by a newer nightbench (step {current}, this one knows up to"
+                f" {head}); upgrade nightbench, or use another database"
+            )
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

@@ -1,0 +1,149 @@
+"""Reading a night back: as the records it was made of, or as one line of history."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
+
+from sqlalchemy import JSON, ColumnElement, Connection, Select, Table, func, select, union
+
+from db.measurement_tables import cases, measurements, telemetry
+from db.rows import Row, measurement, record_of
+from db.tables import artifacts, deployments, missing_cells, parity, run_artifacts, runs
+from nightbench.errors import UsageError
+from nightbench.record import Record
+
+__all__ = ["Night", "cell_ids", "history", "records", "run_id", "run_ids"]
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """One run in the history."""
+
+    run_id: str
+    suite: str
+    started_at: datetime
+    finished_at: datetime | None
+    """``None`` while it runs, and for ever if it was killed."""
+    status: str | None
+    """``completed``, ``failed`` or ``cancelled``, once finished."""
+    planned: int
+    measured: int
+    missing: int
+    doubted: int
+    hardware: str
+
+
+def records(connection: Connection, run_id: str) -> list[Record]:
+    """Every record of a run, equal to the ones ingested; of several ends, the latest. Empty for an unknown run."""
+    run = connection.scalar(_rows(runs).where(runs.c.run_id == run_id))
+    if run is None:
+        return []
+    found: list[Record] = []
+    if run["started_at"] is not None:
+        found.append(record_of("run_started", run))
+    found += _artifact_records(connection, run_id)
+    found += _plain_records(connection, parity, "parity", run_id)
+    known = deployments.c.started_at.is_not(None)
+    query = _rows(deployments).where(deployments.c.run_id == run_id, known).order_by(deployments.c.started_at)
+    found += [record_of("deployment", row) for row in connection.scalars(query)]
+    found += _measurement_records(connection, run_id)
+    found += _plain_records(connection, missing_cells, "missing", run_id)
+    if run["finished_at"] is not None:
+        found.append(record_of("run_finished", run))
+    return found
+
+
+def cell_ids(connection: Connection, run_id: str) -> frozenset[str]:
+    """The cells of a run that are done: timed, or known to be missing."""
+    done = union(*(select(table.c.cell_id).where(table.c.run_id == run_id) for table in (measurements, missing_cells)))
+    return frozenset(connection.scalars(done))
+
+
+def history(connection: Connection, limit: int, suite: str | None = None) -> list[Night]:
+    """The newest runs first. A run whose own record was lost begins with its first timed cell."""
+
+    def count(table: Table) -> Select[int]:
+        return select(func.count()).select_from(table).where(table.c.run_id == runs.c.run_id)
+
+    query = (
+        select(
+            runs.c.run_id,
+            func.coalesce(runs.c.suite, "unknown"),
+            _started_at(),
+            runs.c.finished_at,
+            runs.c.status,
+            func.coalesce(runs.c.planned_cells, 0),
+            count(measurements).scalar_subquery(),
+            count(missing_cells).scalar_subquery(),
+            count(measurements).where(measurements.c.doubted).scalar_subquery(),
+            func.coalesce(runs.c.hardware, "unknown"),
+        )
+        .where(_started_at().is_not(None))
+        .order_by(_started_at().desc(), runs.c.run_id.desc())
+        .limit(limit)
+    )
+    if suite is not None:
+        query = query.where(runs.c.suite == suite)
+    return [Night(*row) for row in connection.execute(query)]
+
+
+def run_ids(connection: Connection, prefix: str = "") -> list[str]:
+    """The runs whose id begins so, newest first."""
+    matching = runs.c.run_id.startswith(prefix, autoescape=True)
+    query = select(runs.c.run_id).where(matching).order_by(_started_at().desc().nulls_last(), runs.c.run_id.desc())
+    return list(connection.scalars(query))
+
+
+def run_id(connection: Connection, prefix: str) -> str:
+    """The one run meant by its id, by a beginning no other run has, or by ``last``; `UsageError` if there is none."""
+    found = run_ids(connection, "" if prefix == "last" else prefix)
+    if not found:
+        what = "no run is stored yet" if prefix == "last" else f"no stored run begins with {prefix!r}"
+        raise UsageError(f"run: {what}; `nightbench history` lists them, `nightbench ingest` brings in what is spooled")
+    if prefix != "last" and prefix not in found and len(found) > 1:
+        raise UsageError(
+            f"run: {prefix!r} could be {', '.join(found[:3])}{' ...' * (len(found) > 3)}; write more of it"
+        )
+    return prefix if prefix in found else found[0]
+
+
+def _started_at() -> ColumnElement[datetime]:
+    first = select(func.min(measurements.c.started_at)).where(measurements.c.run_id == runs.c.run_id)
+    return func.coalesce(runs.c.started_at, first.scalar_subquery())
+
+
+def _rows(table: Table) -> Select[Row]:
+    return select(func.row_to_json(table.table_valued(), type_=JSON))
+
+
+def _plain_records(connection: Connection, table: Table, kind: str, run_id: str) -> list[Record]:
+    query = _rows(table).where(table.c.run_id == run_id).order_by(*table.primary_key)
+    return [record_of(kind, row) for row in connection.scalars(query)]
+
+
+def _artifact_records(connection: Connection, run_id: str) -> list[Record]:
+    query = (
+        _rows(run_artifacts)
+        .add_columns(artifacts.c.size_bytes)
+        .outerjoin(artifacts, artifacts.c.sha256 == run_artifacts.c.sha256)
+        .where(run_artifacts.c.run_id == run_id)
+        .order_by(*run_artifacts.primary_key)
+    )
+    return [record_of("artifact", {**row, "size_bytes": size}) for row, size in connection.execute(query)]
+
+
+def _measurement_records(connection: Connection, run_id: str) -> list[Record]:
+    series_query = _rows(telemetry).where(telemetry.c.run_id == run_id)
+    series = connection.scalars(series_query.order_by(telemetry.c.cell_id, telemetry.c.ordinal))
+    of_cell = {cell: list(rows) for cell, rows in groupby(series, key=itemgetter("cell_id"))}
+    query = (
+        select(
+            func.row_to_json(measurements.table_valued(), type_=JSON),
+            func.row_to_json(cases.table_valued(), type_=JSON),
+        )
+        .join_from(measurements, cases)
+        .where(measurements.c.run_id == run_id)
+        .order_by(measurements.c.started_at, measurements.c.cell_id)
+    )
+    return [measurement(row, case, of_cell.get(row["cell_id"], [])) for row, case in connection.execute(query)]

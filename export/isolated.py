@@ -1,0 +1,43 @@
+"""The door other rooms use: exporting, inputs and parity, without torch in their process."""
+
+from pathlib import Path
+
+from export.cache import Cache, NotCached
+from export.child import run_child
+from export.job import Job, Prepared, prepare_with
+from export.parity import BATCHES
+from nightbench.errors import ExportError
+from nightbench.model import Format, ModelSpec, Precision
+
+__all__ = ["Prepared", "prepare"]
+
+
+def prepare(
+    spec: ModelSpec,
+    format: Format,  # noqa: A002  the name the records give it
+    precision: Precision,
+    weights: str,
+    cache: Path,
+    pool_count: int,
+    batches: tuple[int, ...] = BATCHES,
+    *,
+    log: Path,
+    timeout_s: float = 1800.0,
+) -> Prepared:
+    """The artifact, the input pool and the parity results of one model in one format.
+
+    What lies whole in the cache (`nightbench.settings.Settings.artifacts`) is answered at once; anything else is made in
+    a child process, which appends its noise to ``log`` and dies with this one. A failed parity check is a result.
+    Raises `ExportError` with one sentence when there is no artifact.
+    """
+    job = Job(spec, format, precision, weights, cache, pool_count, batches)
+    try:
+        return prepare_with(Cache(cache, may_make=False), job)
+    except NotCached:
+        pass  # the child finds out again what is missing or broken, under the lock
+    try:
+        return run_child(job, log, timeout_s)
+    except OSError as error:
+        raise ExportError(
+            f"no process can be started to export {spec.name}, or {log} cannot be written: {error.strerror}"
+        ) from error

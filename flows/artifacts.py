@@ -1,0 +1,68 @@
+"""What a run shows of itself in the Prefect UI: progress while it works, a table and a summary when it is done."""
+
+from pathlib import Path
+from uuid import UUID
+
+from prefect import get_run_logger
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from flows.tables import doubt_lines, result_rows, time_line
+from nightbench.summary import NightSummary
+
+__all__ = ["PrefectProgress", "publish"]
+
+
+class PrefectProgress:
+    """Writes to the flow run's log and keeps one progress artifact up to date."""
+
+    def __init__(self) -> None:
+        self._log = get_run_logger()
+        self._cells = 0
+        self._done = 0
+        self._artifact: UUID | None = None
+
+    def begin(self, cells: int) -> None:
+        self._cells = cells
+        artifact = create_progress_artifact(progress=0.0, key="night", description=f"{cells} cells")
+        self._artifact = artifact if isinstance(artifact, UUID) else None
+
+    def doing(self, what: str) -> None:
+        self._log.info(what)
+
+    def done(self, cells: int) -> None:
+        self._done += cells
+        if self._artifact and self._cells:
+            update_progress_artifact(self._artifact, progress=100.0 * self._done / self._cells)
+
+    def note(self, text: str) -> None:
+        self._log.warning(text)
+
+
+def publish(night: NightSummary, report: Path) -> None:
+    """Attach the results to the flow run."""
+    create_table_artifact(table=result_rows(night), key="results", description="Each figure with its 95 % interval")
+    create_markdown_artifact(_markdown(night, report), key="summary", description=f"Suite {night.run.suite}")
+
+
+def _markdown(night: NightSummary, report: Path) -> str:
+    run = night.run
+    lines = [
+        f"# {run.suite}: {len(night.cells)} cells, {night.doubted_cells} doubted, {night.missing_cells} missing",
+        f"Run `{run.run_id}` on {run.hardware}, seed {run.seed}.",
+        f"Report: `{report}`",
+        f"Time: {time_line(night)}",
+    ]
+    failed = [record for deployment in night.deployments for record in deployment.failures]
+    if failed:
+        lines.append("## Servers that did not come up")
+        lines += [f"- **{record.server}**, round {record.round}: {record.failure}" for record in failed]
+    doubts = doubt_lines(night)
+    if doubts:
+        lines.append("## Doubts")
+        lines += [f"- {line}" for line in doubts]
+    return "\n\n".join(lines[:4]) + "\n\n" + "\n".join(lines[4:])

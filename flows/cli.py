@@ -1,0 +1,61 @@
+"""The `nightbench` command.
+
+Exit codes: 0 every planned cell was measured (doubted ones included); 1 nightbench itself failed; 2 what was asked
+for cannot be done, and nothing was started; 3 the run completed but cells are missing; 130 cancelled.
+"""
+
+import signal
+import sys
+from typing import Final
+
+from cyclopts import App, CycloptsError
+from rich.console import Console
+
+from nightbench.errors import NightbenchError, UsageError
+
+__all__ = ["COMMANDS", "app", "main"]
+
+# Each verb is a file of its own, imported only when it is asked for: `nightbench --help` must not wait for Prefect.
+COMMANDS: Final = {
+    "run": "Run a suite: deploy, measure, store, report.",
+    "plan": "Print what a suite would measure, and for how long, without running anything.",
+    "up": "Start the embedded database and the Prefect server, and leave them running.",
+    "down": "Stop what `up` started.",
+    "history": "List the nights in the database.",
+    "show": "Print one run's results.",
+    "report": "Write one run's HTML report.",
+    "export": "Export one model to one format.",
+    "parity": "Compare an exported model with PyTorch.",
+    "servers": "List the inference servers.",
+    "suites": "List the suites that come with nightbench.",
+    "ingest": "Bring spooled results into the database.",
+    "doctor": "Say what this machine can run, and what to install for the rest.",
+}
+
+app = App(name="nightbench", help="Nightly benchmarks of ML inference servers whose numbers carry their doubts.")
+for _verb, _help in COMMANDS.items():
+    app.command(f"flows.commands.{_verb}:{_verb}", name=_verb, help=_help)
+
+
+def main() -> None:
+    """The entry point: turns named failures into one sentence and an exit code."""
+    # Unwind, so that every deployment is taken down, as for Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    errors = Console(stderr=True, highlight=False)
+    try:
+        app(exit_on_error=False, print_error=True)
+    except CycloptsError:
+        sys.exit(2)
+    except UsageError as error:
+        errors.print(f"nightbench: {error}", markup=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        errors.print("nightbench: cancelled; `nightbench run --resume` does the rest")
+        sys.exit(130)
+    except NightbenchError as error:
+        errors.print(f"nightbench: {error}", markup=False, soft_wrap=True)
+        sys.exit(130 if type(error).__name__ == "Cancelled" else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""`nightbench parity`."""
+
+import sys
+
+from dashboards.report.format import scientific
+from flows.commands.export import prepared
+from flows.console import open_console, table
+from nightbench.model import Format
+from nightbench.settings import Settings
+
+__all__ = ["parity"]
+
+
+def parity(model: str, /, *, format: Format = Format.ONNX, weights: str | None = None) -> None:  # noqa: A002
+    """Compare an exported model with PyTorch fp32, output by output; exit code 1 if they differ.
+
+    Parameters
+    ----------
+    model
+        A model of the zoo.
+    format
+        The file format.
+    weights
+        `random` or a hub id; by default what the model says.
+    """
+    settings, console = Settings.from_environment(), open_console()
+    with console.status(f"exporting and comparing {model}"):
+        outputs = prepared(model, format, weights, settings).parity
+    rows = [
+        {
+            "output": output.output,
+            "batch": str(output.batch),
+            "max abs": scientific(output.max_abs),
+            "max rel": scientific(output.max_rel),
+            "cosine": f"{output.cosine:.9f}",
+            "top-1": "" if output.top1_agreement is None else f"{output.top1_agreement:.0%}",
+            "verdict": "passed" if output.passed else f"broken: {output.detail}",
+        }
+        for output in outputs
+    ]
+    console.print(table(f"{model} {format} against PyTorch fp32", rows))
+    sys.exit(0 if all(output.passed for output in outputs) else 1)

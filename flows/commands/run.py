@@ -1,0 +1,107 @@
+"""`nightbench run`."""
+
+import os
+import sys
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from flows.console import TerminalProgress, open_console, print_night
+from flows.registry import load_catalog, suite_path
+from launch.reaper import reap
+from nightbench.catalog import Catalog
+from nightbench.errors import UsageError
+from nightbench.settings import Settings
+from nightbench.summary import NightSummary, summarise
+from tasks.opening import Request, fresh, preflight, resumed, unfinished
+from tasks.report import spooled_records
+
+__all__ = ["run"]
+
+
+def run(
+    suite: str | None = None,
+    /,
+    *,
+    offline: bool = False,
+    seed: int | None = None,
+    resume: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Run a suite: deploy, measure, store, report.
+
+    Parameters
+    ----------
+    suite
+        A suite's name or file; with --resume, the id of a run (default: the newest unfinished one).
+    offline
+        Use neither Prefect nor a database: results wait in the spool for `nightbench ingest`.
+    seed
+        Shuffles the order of servers; by default the suite's own.
+    resume
+        Measure only what an interrupted run left.
+    """
+    settings, console = Settings.from_environment(), open_console()
+    catalog = load_catalog(settings)
+    orphans = sum(found.kind == "process" for found in reap())
+    if orphans:
+        console.print(f"ended {orphans} processes that a killed run had left")
+    request = _request(suite, seed, resume, settings, catalog)
+    preflight(request, settings, catalog)
+    if offline:
+        _run_offline(request, settings, catalog, console)
+    else:
+        _run_in_prefect(request, suite, seed, settings, console)
+
+
+def _request(suite: str | None, seed: int | None, resume: bool, settings: Settings, catalog: Catalog) -> Request:
+    if resume:
+        return resumed(suite or unfinished(settings), settings, catalog)
+    if suite is None:
+        raise UsageError("run: SUITE is missing; `nightbench suites` lists suites")
+    return fresh(suite_path(suite), catalog, seed)
+
+
+def _run_offline(request: Request, settings: Settings, catalog: Catalog, console: Console) -> None:
+    from flows.offline import run_offline
+
+    with TerminalProgress(console) as progress:
+        report = run_offline(request, settings, catalog, progress)
+    night = summarise(spooled_records(settings, request.run_id))
+    print_night(console, night)
+    if report:
+        console.print(f"report: {report}", soft_wrap=True)
+    console.print(f"results: {settings.spool / request.run_id}.jsonl, for `nightbench ingest`", soft_wrap=True)
+    _exit(night)
+
+
+def _run_in_prefect(
+    request: Request, suite: str | None, seed: int | None, settings: Settings, console: Console
+) -> None:
+    from flows.prefect_settings import configure
+    from flows.services import prefect_up, start_database
+
+    with console.status("starting the database and Prefect"):
+        start_database(settings)
+        ui_url = os.environ.get("PREFECT_UI_URL", "")
+        if not os.environ.get("PREFECT_API_URL"):
+            server = prefect_up(settings)
+            ui_url = server.ui_url
+            configure(settings, server.api_url)
+    from flows.nightly import LISTENER, nightly
+
+    name = request.suite.name if request.started else str(suite_path(suite or "").absolute())
+    with TerminalProgress(console) as progress:
+        LISTENER.set(progress)
+        state = nightly(name, seed, request.run_id if request.started else None, return_state=True)
+    run_id = state.result()
+    night = summarise(spooled_records(settings, run_id))
+    print_night(console, night)
+    console.print(f"report:  {settings.runs / run_id / 'report.html'}", soft_wrap=True)
+    console.print(f"Prefect: {ui_url}/runs/flow-run/{state.state_details.flow_run_id}", soft_wrap=True)
+    console.print("`nightbench history` lists the nights; `nightbench down` stops the database and Prefect")
+    _exit(night)
+
+
+def _exit(night: NightSummary) -> None:
+    sys.exit(3 if any(cell.missing for cell in night.cells) else 0)

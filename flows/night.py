@@ -1,0 +1,71 @@
+"""The order of a night, written once: Prefect runs it with its steps as tasks, offline runs and tests run it bare."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from launch.environment import Environment
+from nightbench.errors import DeploymentError
+from nightbench.ledger import Ledger
+from nightbench.plan import Cell, Export, Plan, Replicate
+from nightbench.server import Deployment
+from tasks.export import Exported, Unusable
+from tasks.measure import Subject
+from tasks.missing import Why
+
+__all__ = ["Steps", "run_night", "run_replicate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What a night is made of. Each step leaves its own records, failures included."""
+
+    environment: Callable[[str], Environment | DeploymentError]
+    export: Callable[[Export], Exported | Unusable]
+    benchmark: Callable[[Replicate, Exported, Environment | DeploymentError], None]
+    """One deployment and its cells: `run_replicate`, perhaps dressed as a flow of its own."""
+    deployed: Callable[
+        [Replicate, Exported, Environment | DeploymentError],
+        AbstractContextManager[Deployment | DeploymentError],
+    ]
+    measure: Callable[[Subject, Cell], object]
+    missing: Callable[[tuple[Cell, ...], Why, str], None]
+    store: Callable[[], object]
+    finish: Callable[[], None]
+    report: Callable[[], Path]
+    ledger: Ledger
+
+
+def run_night(plan: Plan, steps: Steps) -> Path:
+    """Everything in ``plan``, in order; returns the report. A failing step costs its own cells and no others."""
+    servers = dict.fromkeys(replicate.setup.server for replicate in plan.replicates)
+    environments = {server: steps.environment(server) for server in servers}
+    exports = {export: steps.export(export) for export in plan.exports}
+    for replicate in plan.replicates:
+        exported = exports[replicate.setup.export]
+        with steps.ledger.unit("deployment"):
+            if isinstance(exported, Unusable):
+                why: Why = "parity_failed" if exported.parity else "export_failed"
+                steps.missing(replicate.cells, why, exported.detail)
+            else:
+                steps.benchmark(replicate, exported, environments[replicate.setup.server])
+            steps.store()
+    steps.finish()
+    report = steps.report()
+    steps.store()
+    return report
+
+
+def run_replicate(
+    steps: Steps, replicate: Replicate, exported: Exported, environment: Environment | DeploymentError
+) -> None:
+    """Deploy once, measure every cell on it, take it down."""
+    with steps.deployed(replicate, exported, environment) as deployment:
+        if isinstance(deployment, DeploymentError):
+            steps.missing(replicate.cells, "deployment_failed", f"{deployment.kind}: {deployment.detail}")
+            return
+        subject = Subject(replicate, deployment, exported)
+        for cell in replicate.cells:
+            with steps.ledger.unit("cell"):
+                steps.measure(subject, cell)

@@ -1,0 +1,177 @@
+"""The two services a machine without any needs: an embedded Postgres and a Prefect server, both on loopback.
+
+They outlive the command that starts them, so that a finished run can be looked at; `nightbench down` ends both.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from db import embedded
+from flows.prefect_settings import prefect_environment
+from nightbench.errors import NightbenchError, UsageError
+from nightbench.settings import Settings
+from tasks.store import open_store
+
+__all__ = ["Prefect", "prefect_up", "running_prefect", "start_database", "stop_database", "stop_prefect"]
+
+USUAL_PORT = 4200
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Prefect:
+    """A Prefect server of ours."""
+
+    pid: int
+    created: float
+    """The process's start time: with the pid, it names one process for good."""
+    port: int
+
+    @property
+    def ui_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def api_url(self) -> str:
+        return f"{self.ui_url}/api"
+
+    @property
+    def process(self) -> psutil.Process | None:
+        """The live process, or ``None`` once it is gone."""
+        try:
+            process = psutil.Process(self.pid)
+        except psutil.NoSuchProcess:
+            return None
+        return process if abs(process.create_time() - self.created) < 1 else None
+
+
+def start_database(settings: Settings) -> None:
+    """Bring up the embedded Postgres, or find the user's own database; its tables made.
+
+    Raises:
+        UsageError: the user's database cannot be reached.
+    """
+    open_store(settings).close()
+
+
+def stop_database(settings: Settings) -> bool:
+    """Stop the embedded Postgres; whether there was one."""
+    if not embedded.running(settings.home):
+        return False
+    embedded.stop(settings.home)
+    return True
+
+
+def _state_file(settings: Settings) -> Path:
+    return settings.services / "prefect.json"
+
+
+def running_prefect(settings: Settings) -> Prefect | None:
+    """The server an earlier command left up, if it still answers."""
+    try:
+        server = Prefect(**json.loads(_state_file(settings).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return server if server.process and _healthy(server) else None
+
+
+def prefect_up(settings: Settings, waiting: Callable[[], None] = lambda: None) -> Prefect:
+    """The running Prefect server, started if need be. ``waiting`` is called now and then while it starts.
+
+    Raises:
+        UsageError: the port asked for is taken.
+        NightbenchError: it did not come up.
+    """
+    found = running_prefect(settings)
+    if found:
+        return found
+    stop_prefect(settings)
+    port = _choose_port(settings.prefect_port)
+    settings.services.mkdir(parents=True, exist_ok=True)
+    log = settings.services / "prefect.log"
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    url = f"http://127.0.0.1:{port}/api"
+    env = {**os.environ, **prefect_environment(settings), "PREFECT_SERVER_UI_API_URL": url, "PREFECT_API_URL": url}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=env,
+            cwd=settings.services,
+            start_new_session=True,
+        )
+    server = Prefect(process.pid, psutil.Process(process.pid).create_time(), port)
+    _state_file(settings).write_text(json.dumps(asdict(server)), encoding="utf-8")
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not _healthy(server):
+        if process.poll() is not None or time.monotonic() > deadline:
+            stop_prefect(settings)
+            raise NightbenchError(f"the Prefect server did not come up; its log is {log}")
+        waiting()
+        time.sleep(0.2)
+    return server
+
+
+def stop_prefect(settings: Settings) -> bool:
+    """Stop our Prefect server and all it started; whether there was one."""
+    path = _state_file(settings)
+    try:
+        process = Prefect(**json.loads(path.read_text(encoding="utf-8"))).process
+    except (OSError, ValueError, TypeError):
+        return False
+    path.unlink(missing_ok=True)
+    if process is None:
+        return False
+    tree = [process, *process.children(recursive=True)]
+    process.send_signal(signal.SIGTERM)
+    _, alive = psutil.wait_procs(tree, timeout=STOP_TIMEOUT_S)
+    for straggler in alive:
+        straggler.kill()
+    psutil.wait_procs(alive, timeout=5)
+    return True
+
+
+def _healthy(server: Prefect) -> bool:
+    try:
+        with urllib.request.urlopen(f"{server.api_url}/health", timeout=2) as answer:  # noqa: S310 - loopback http
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def _choose_port(wanted: int | None) -> int:
+    """The port asked for, else Prefect's usual one, else any free one."""
+    if wanted is not None and not _free(wanted):
+        raise UsageError(
+            f"environment: NIGHTBENCH_PREFECT_PORT: port {wanted} is taken by another program; choose another"
+        )
+    if wanted is not None or _free(USUAL_PORT):
+        return wanted or USUAL_PORT
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

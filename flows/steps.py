@@ -1,0 +1,66 @@
+"""The steps of a night bound to one session: the bare form that both Prefect and offline runs start from."""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from flows.night import Steps, run_replicate
+from launch.environment import Environment
+from nightbench.errors import DeploymentError
+from nightbench.plan import Cell, Export, Replicate
+from nightbench.server import Deployment
+from tasks.deploy import deployed, prepare_environment
+from tasks.export import Exported, Unusable, export_model
+from tasks.measure import Subject, measure
+from tasks.missing import Why, record_missing
+from tasks.opening import finish
+from tasks.report import night_so_far, write_report
+from tasks.session import Session
+
+__all__ = ["bare_steps"]
+
+
+def bare_steps(session: Session) -> Steps:
+    """Plain calls, one after the other."""
+
+    def environment(server: str) -> Environment | DeploymentError:
+        return prepare_environment(session, server)
+
+    def export(what: Export) -> Exported | Unusable:
+        return export_model(session, what)
+
+    def deploy(
+        replicate: Replicate, exported: Exported, environment: Environment | DeploymentError
+    ) -> AbstractContextManager[Deployment | DeploymentError]:
+        return deployed(session, replicate, exported, environment)
+
+    def benchmark(replicate: Replicate, exported: Exported, environment: Environment | DeploymentError) -> None:
+        run_replicate(steps, replicate, exported, environment)
+
+    def measure_cell(subject: Subject, cell: Cell) -> object:
+        return measure(session, subject, cell)
+
+    def missing(cells: tuple[Cell, ...], why: Why, detail: str) -> None:
+        record_missing(session, cells, why, detail)
+
+    def keep() -> None:
+        if session.store is not None:
+            from tasks.store import store
+
+            store(session)
+
+    def report() -> Path:
+        return write_report(night_so_far(session), session.folder / "report.html")
+
+    steps = Steps(
+        environment=environment,
+        export=export,
+        benchmark=benchmark,
+        deployed=deploy,
+        measure=measure_cell,
+        missing=missing,
+        store=keep,
+        finish=lambda: finish(session),
+        report=report,
+        ledger=session.ledger,
+    )
+    return steps

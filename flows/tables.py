@@ -1,0 +1,80 @@
+"""A night as rows of text, for terminals and Prefect tables alike."""
+
+from dashboards.report.format import NOTHING, Shown, duration, latency, memory, rate
+from nightbench.summary import CellSummary, DeploymentSummary, NightSummary
+
+__all__ = ["doubt_lines", "missing_lines", "result_rows", "time_line"]
+
+
+def result_rows(night: NightSummary) -> list[dict[str, str]]:
+    """One row a cell, in reading order, with the memory and cold start of the server setup it ran on."""
+    return [_row(cell, _deployment_of(cell, night)) for cell in night.cells]
+
+
+def _row(cell: CellSummary, deployment: DeploymentSummary | None) -> dict[str, str]:
+    def quantile(name: str) -> str:
+        return _stacked(latency(cell.latency_ns.get(name)))
+
+    return {
+        "server": f"{cell.server}\n{cell.protocol}",
+        "model": f"{cell.model}\n{cell.format} {cell.precision}",
+        "load": f"{cell.load.label}\nbatch {cell.batch}",
+        "throughput": _stacked(rate(cell.throughput_rps)),
+        "p50": quantile("p50"),
+        "p95": quantile("p95"),
+        "p99": quantile("p99"),
+        "cold start": _stacked(duration(deployment.cold_start_ns if deployment else None)),
+        "RSS": _stacked(memory(deployment.rss_bytes if deployment else None)),
+        "errors": str(cell.failed) if cell.rounds else NOTHING,
+        "doubts": _remarks(cell),
+    }
+
+
+def _stacked(figure: Shown) -> str:
+    """The figure over its interval: a table of them stays narrow enough to read."""
+    value = " ".join(part for part in (figure.value, figure.unit) if part)
+    return f"{value}\n{figure.interval}" if figure.interval else value
+
+
+def _remarks(cell: CellSummary) -> str:
+    """Reasons by name; their sentences stand below the table."""
+    remarks = [doubt.reason.value for doubt in cell.doubts]
+    if cell.missing:
+        remarks.append(f"{len(cell.missing)} of {cell.planned_rounds} rounds missing")
+    return "\n".join(remarks)
+
+
+def _deployment_of(cell: CellSummary, night: NightSummary) -> DeploymentSummary | None:
+    wanted = (cell.server, cell.model, cell.format, cell.precision, dict(cell.options))
+    for deployment in night.deployments:
+        have = (deployment.server, deployment.model, deployment.format, deployment.precision, dict(deployment.options))
+        if have == wanted:
+            return deployment
+    return None
+
+
+def doubt_lines(night: NightSummary) -> list[str]:
+    """A sentence for every doubt."""
+    return [
+        f"{cell.server} {cell.model} {cell.load.label} {cell.protocol}: {doubt.reason}: {doubt.detail}"
+        for cell in night.cells
+        for doubt in cell.doubts
+    ]
+
+
+def missing_lines(night: NightSummary) -> list[str]:
+    """A sentence for every cell that has a round missing."""
+    return [
+        f"{cell.server} {cell.model} {cell.load.label} {cell.protocol}, round {missing.round}: "
+        f"{missing.reason.replace('_', ' ')}: {missing.detail}"
+        for cell in night.cells
+        for missing in cell.missing
+    ]
+
+
+def time_line(night: NightSummary) -> str:
+    """Where the time went, longest first."""
+    if night.finished is None:
+        return "the run has not finished"
+    spent = sorted(night.finished.spent_ns.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {ns / 1e9:.1f} s" for name, ns in spent)

@@ -1,0 +1,172 @@
+"""Servers as local processes: started, found ready, and ended with everything they started, whatever happens."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from launch.cgroup import MemoryGroup, memory_group
+from launch.in_process import deploy_in_process
+from launch.labels import labels
+from launch.limits import describe
+from launch.logs import log_tail
+from launch.ports import LOOPBACK, is_free, reserve
+from launch.processes import look_up
+from launch.readiness import Stopped, Waiting
+from launch.request import LaunchRequest
+from launch.running import running
+from launch.workdir import default_root, workdir
+from nightbench.errors import DeploymentError
+from nightbench.server import Deployment, Endpoint, Prober, Protocol, ServeRequest
+
+__all__ = ["LaunchRequest", "ProcessLauncher", "Stopped", "alive", "labels", "log_tail"]
+
+
+def _never() -> bool:
+    return False
+
+
+class _PortLost(DeploymentError):
+    """Another process took a port between our choosing it and the server's listening on it."""
+
+
+class ProcessLauncher:
+    """Starts servers on this machine; stateless, so that any number may run side by side."""
+
+    @contextmanager
+    def launch(
+        self, request: LaunchRequest, prober: Prober, should_stop: Callable[[], bool] = _never
+    ) -> Iterator[Deployment]:
+        """A deployment that answers correctly, ended when the block ends, however it ends.
+
+        ``prober`` judges its answers; ``should_stop`` is asked while waiting for the first right one. Raises
+        `DeploymentError` if there is none: ``died``, ``not_ready``, ``wrong_answer``, ``no_port``; `Stopped` if
+        told to stop.
+        """
+        if request.spec.in_process:
+            yield deploy_in_process(request, prober)
+            return
+        with ExitStack() as stack:
+            try:
+                deployment = stack.enter_context(_deployed(request, prober, should_stop))
+            except _PortLost:
+                deployment = stack.enter_context(_deployed(request, prober, should_stop))
+            yield deployment
+
+
+def alive(deployment: Deployment) -> bool:
+    """Whether its root process still runs; always true where the load engine hosts the model."""
+    if deployment.pid is None:
+        return True
+    seen = look_up(deployment.pid)
+    return seen is not None and not seen.zombie
+
+
+@contextmanager
+def _deployed(request: LaunchRequest, prober: Prober, should_stop: Callable[[], bool]) -> Iterator[Deployment]:
+    spec = request.spec
+    with ExitStack() as stack:
+        folder = stack.enter_context(workdir(request.workdir_root or default_root()))
+        ports = dict(zip(spec.ports, stack.enter_context(reserve(len(spec.ports), request.ports)), strict=True))
+        serve = _serve_request(request, folder, ports)
+        try:
+            command = spec.command(serve)
+        except OSError as error:
+            raise DeploymentError("died", f"its working directory could not be laid out: {error}") from error
+        memory = stack.enter_context(memory_group(folder.name, request.limits.memory_bytes))
+        started_ns = time.monotonic_ns()
+        process, tree = stack.enter_context(running(request, command, folder, memory))
+
+        def check_alive() -> None:
+            if process.poll() is not None:
+                raise _death(request, process, memory, ports)
+
+        def check_ours(endpoint: Endpoint) -> None:
+            if not tree.listens(endpoint.port):
+                detail = f"port {endpoint.port} is answered by another process"
+                raise _PortLost("died", detail, log_tail(request.log_path))
+
+        endpoints = _endpoints(serve, spec.protocols)
+        waiting = Waiting(
+            spec.name, spec.ready_timeout_s, prober, check_alive, check_ours, should_stop, request.log_path
+        )
+        ready_ns = waiting.until_all_ready(endpoints)
+        metrics = spec.metrics
+        yield Deployment(
+            server=spec.name,
+            endpoints=endpoints,
+            pid=process.pid,
+            cold_start_ns=ready_ns - started_ns,
+            model_load_ns=_load_time(serve.load_time_path),
+            rss_bytes=tree.rss_bytes(),
+            server_version=request.environment.version,
+            environment=request.environment.fingerprint,
+            log_path=request.log_path,
+            metrics_url=f"http://{LOOPBACK}:{ports[metrics.port]}{metrics.path}" if metrics else None,
+            limits=describe(request.limits, memory),
+        )
+
+
+def _serve_request(request: LaunchRequest, folder: Path, ports: Mapping[str, int]) -> ServeRequest:
+    return ServeRequest(
+        model=request.model,
+        artifact=request.artifact,
+        options=request.spec.resolve(request.options),
+        threads=request.threads,
+        host=LOOPBACK,
+        ports=ports,
+        workdir=folder,
+        load_time_path=folder / "load_time_ns",
+        python=request.environment.python,
+        site_packages=request.environment.site_packages,
+    )
+
+
+def _endpoints(serve: ServeRequest, protocols: Mapping[Protocol, str]) -> dict[Protocol, Endpoint]:
+    return {
+        protocol: Endpoint(
+            protocol,
+            host=serve.host,
+            port=serve.ports[port],
+            model=serve.model.name,
+            options=serve.options,
+            threads=serve.threads,
+        )
+        for protocol, port in protocols.items()
+    }
+
+
+def _death(
+    request: LaunchRequest,
+    process: subprocess.Popen[bytes],
+    memory: MemoryGroup,
+    ports: Mapping[str, int],
+) -> DeploymentError:
+    """What became of a process that ended before it was ready."""
+    code = process.returncode
+    tail = log_tail(request.log_path)
+    if memory.out_of_memory:
+        return DeploymentError("died", f"was killed for memory (limit {request.limits.memory_bytes} bytes)", tail)
+    if code < 0:
+        return DeploymentError("died", f"was killed by {_signal_name(-code)}", tail)
+    how = f"exited with code {code}"
+    lost = next((port for port in ports.values() if not is_free(port)), None)
+    if lost is not None or "address already in use" in tail.lower():
+        return _PortLost("died", f"{how}: another process took its port", tail)
+    return DeploymentError("died", how, tail)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _load_time(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None

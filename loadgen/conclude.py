@@ -1,0 +1,64 @@
+"""After the last request: check the kept answers, write the samples, sum up."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from loadgen.clock import now_ns
+from loadgen.job import Job, JobResult
+from loadgen.pool import Pool
+from loadgen.protocols.base import Tensors
+from loadgen.recorder import Recorder
+from loadgen.verify import Keeper, wrong_rows
+from nightbench.samples import Outcome
+
+__all__ = ["Stopwatch", "conclude"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stopwatch:
+    """What the run itself cost, by the engine's clocks."""
+
+    started_ns: int
+    ended_ns: int
+    wall_start: float
+    cpu_ns: int
+
+    @classmethod
+    def start(cls, started_ns: int) -> "Stopwatch":
+        """Begin now; ``started_ns`` may lie a little ahead."""
+        now = now_ns()
+        return cls(started_ns, now, time.time() + (started_ns - now) / 1e9, time.process_time_ns())
+
+    def stop(self) -> "Stopwatch":
+        return Stopwatch(self.started_ns, now_ns(), self.wall_start, time.process_time_ns() - self.cpu_ns)
+
+
+def conclude(
+    job: Job,
+    recorder: Recorder,
+    keeper: Keeper,
+    decode: Callable[[Any], Tensors],
+    pool: Pool,
+    starts: Sequence[int],
+    watch: Stopwatch,
+    detail: str,
+) -> JobResult:
+    """Turn wrong answers into WRONG_OUTPUT, save the samples to ``job.samples``, and count what happened."""
+    samples = recorder.samples(watch.ended_ns)
+    wrong = wrong_rows(keeper.kept, decode, pool, starts, job.batch, job.tolerance)
+    for row, _ in wrong:
+        samples.outcome[row] = Outcome.WRONG_OUTPUT
+    samples.save(job.samples)
+    return JobResult(
+        requests=len(samples),
+        started_ns=watch.started_ns,
+        ended_ns=watch.ended_ns,
+        wall_start=watch.wall_start,
+        client_cpu_ns=watch.cpu_ns,
+        verified=len(keeper.kept),
+        wrong=len(wrong),
+        outcomes=samples.counts(),
+        detail=f"{Outcome.WRONG_OUTPUT.label}: {wrong[0][1]}" if wrong else detail,
+    )

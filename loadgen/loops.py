@@ -1,0 +1,92 @@
+"""The two loops: what makes the next request due. They ask different questions; see `nightbench.load`."""
+
+import sys
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+from loadgen.clock import now_ns
+from loadgen.recorder import Recorder
+from loadgen.traffic import Traffic
+from nightbench.samples import Outcome
+
+__all__ = ["Window", "run_closed", "run_open"]
+
+_REST_NS = 10_000_000
+_MAX_REST_DOUBLINGS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """When sending begins and ends, and when what is still in flight is given up."""
+
+    start_ns: int
+    end_ns: int
+    drained_ns: int
+
+
+def run_closed(
+    traffic: Traffic, recorder: Recorder, concurrency: int, window: Window, max_requests: int | None
+) -> None:
+    """Keep ``concurrency`` requests in flight until the window's end; each answer brings the next request.
+
+    A client whose connection was refused or reset rests before it tries again, longer while nothing succeeds,
+    so that a dead server costs neither a processor nor millions of rows.
+    """
+    most = sys.maxsize if max_requests is None else max_requests
+    resting: list[int] = []
+    failures = 0
+
+    def send_next() -> None:
+        now = now_ns()
+        if now < window.end_ns and recorder.rows < most:
+            traffic.start(recorder.take(now), now)
+
+    def on_end(outcome: Outcome, now: int) -> None:
+        nonlocal failures
+        if outcome is Outcome.REFUSED or outcome is Outcome.RESET:
+            doublings = min(failures // concurrency, _MAX_REST_DOUBLINGS)
+            failures += 1
+            heappush(resting, now + (_REST_NS << doublings))
+        else:
+            failures = 0
+            send_next()
+
+    traffic.on_end = on_end
+    for _ in range(concurrency):
+        send_next()
+    while True:
+        now = now_ns()
+        while resting and resting[0] <= now:
+            heappop(resting)
+            send_next()
+        if now >= traffic.next_expiry_ns:
+            traffic.expire(now)
+        over = now >= window.end_ns or recorder.rows >= most
+        if now >= window.drained_ns or (over and not traffic.in_flight):
+            return
+        wake = min(traffic.next_expiry_ns, window.drained_ns, *resting[:1])
+        traffic.handle(traffic.poller.wait_about(wake))
+
+
+def run_open(traffic: Traffic, recorder: Recorder, window: Window) -> None:
+    """Send every row of ``recorder`` when it is due, whatever became of those before it.
+
+    A row that finds all connections busy waits its turn, and the wait is part of its latency.
+    """
+    due_ns = recorder.intended_ns
+    rows = recorder.rows
+    row = 0
+    while True:
+        now = now_ns()
+        while row < rows and due_ns[row] <= now and traffic.has_room:
+            traffic.start(row, now)
+            row += 1
+            now = now_ns()
+        if now >= traffic.next_expiry_ns:
+            traffic.expire(now)
+        if now >= window.drained_ns or (row == rows and not traffic.in_flight):
+            return
+        wake = min(traffic.next_expiry_ns, window.drained_ns)
+        if row < rows and traffic.has_room:
+            wake = min(wake, due_ns[row])
+        traffic.handle(traffic.poller.wait_until(wake))

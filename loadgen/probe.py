@@ -1,0 +1,105 @@
+"""Readiness as users would see it: one real prediction whose answer is the reference's."""
+
+import socket
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from loadgen.job import Job
+from loadgen.pool import Pool
+from loadgen.protocols import codec_for
+from loadgen.protocols.base import Codec
+from loadgen.run import Stopped, run_job
+from loadgen.verify import difference
+from loadgen.wire.base import Reply
+from nightbench.load import ClosedLoop
+from nightbench.model import InputPool, TensorSpec, Tolerance
+from nightbench.samples import Outcome
+from nightbench.server import Endpoint, ProbeResult, ProbeStatus, Protocol
+
+__all__ = ["PoolProber"]
+
+
+class PoolProber:
+    """Asks for the pool's first item. Implements `nightbench.server.Prober`."""
+
+    def __init__(
+        self,
+        pool: InputPool,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        tolerance: Tolerance,
+    ) -> None:
+        """Reads the pool; `NightbenchError` if it does not hold these tensors."""
+        self._path = pool.path
+        self._inputs = tuple(inputs)
+        self._outputs = tuple(outputs)
+        self._tolerance = tolerance
+        self._pool = Pool.read(pool.path, inputs, outputs)
+
+    def __call__(self, endpoint: Endpoint, timeout_s: float) -> ProbeResult:
+        if endpoint.protocol is Protocol.IN_PROCESS:
+            return self._probe_in_process(endpoint, timeout_s)
+        codec = codec_for(endpoint, self._inputs, self._outputs, 1)
+        reply = _ask(codec, codec.prepare(self._pool.request(0, 1)), endpoint, timeout_s)
+        if reply.outcome is not Outcome.OK:
+            return ProbeResult(ProbeStatus.NOT_YET, f"{reply.outcome.label}: {reply.detail}")
+        try:
+            strays = difference(codec.decode(reply.body), self._pool.expected(0, 1), self._tolerance)
+        except ValueError as error:
+            strays = f"the answer cannot be read: {error}"
+        return ProbeResult(ProbeStatus.WRONG, strays) if strays else ProbeResult(ProbeStatus.READY)
+
+    def _probe_in_process(self, endpoint: Endpoint, timeout_s: float) -> ProbeResult:
+        deadline = time.monotonic() + timeout_s
+        with tempfile.TemporaryDirectory(prefix="nightbench-probe-") as folder:
+            job = Job(
+                endpoint=endpoint,
+                load=ClosedLoop(1),
+                batch=1,
+                inputs=self._inputs,
+                outputs=self._outputs,
+                pool=self._path,
+                tolerance=self._tolerance,
+                duration_s=timeout_s,
+                samples=Path(folder) / "samples.npz",
+                timeout_s=timeout_s,
+                verify_every=1,
+                max_requests=1,
+            )
+            try:
+                result = run_job(job, should_stop=lambda: time.monotonic() > deadline)
+            except Stopped:
+                return ProbeResult(ProbeStatus.NOT_YET, f"no answer within {timeout_s:g} s")
+        if result.wrong:
+            status = ProbeStatus.WRONG
+        elif result.outcomes.get(Outcome.OK.label):
+            status = ProbeStatus.READY
+        else:
+            status = ProbeStatus.NOT_YET
+        return ProbeResult(status, result.error or result.detail, result.model_load_ns, result.rss_bytes)
+
+
+def _ask(codec: Codec, request: object, endpoint: Endpoint, timeout_s: float) -> Reply:
+    """One request on a connection of its own. A bad server is a reply, never an exception."""
+    deadline = time.monotonic() + timeout_s
+    wire = codec.wire()
+    try:
+        with socket.create_connection((endpoint.host, endpoint.port), timeout_s) as sock:
+            wire.begin(request)
+            while (left_s := deadline - time.monotonic()) > 0:
+                sock.settimeout(left_s)
+                for part in wire.output():
+                    sock.sendall(part)
+                data = sock.recv(65536)
+                reply = wire.feed(data) if data else wire.end()
+                if reply is not None:
+                    return reply
+            return Reply(Outcome.TIMEOUT, b"", f"no answer within {timeout_s:g} s")
+    except TimeoutError:
+        return Reply(Outcome.TIMEOUT, b"", f"no answer within {timeout_s:g} s")
+    except ConnectionRefusedError:
+        return Reply(Outcome.REFUSED, b"", "connection refused")
+    except OSError as error:
+        return Reply(Outcome.RESET, b"", error.strerror or str(error))

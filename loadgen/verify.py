@@ -1,0 +1,94 @@
+"""Are the answers right? Some are kept while measuring and compared with the reference afterwards."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from loadgen.pool import Pool
+from loadgen.protocols.base import Tensors
+from nightbench.model import Tolerance
+
+__all__ = ["Keeper", "difference", "wrong_rows"]
+
+_KEPT_LIMIT_BYTES = 128 * 2**20
+
+
+class Keeper:
+    """Holds every ``every``-th answer, by row. ``every`` 0 holds none.
+
+    Memory stays bounded without favouring the start of the run: whenever the kept answers grow too large, each
+    second one is dropped and only half as many are taken from then on.
+    """
+
+    __slots__ = ("_bytes", "_every", "_limit_bytes", "_seen", "kept")
+
+    def __init__(self, every: int, limit_bytes: int = _KEPT_LIMIT_BYTES) -> None:
+        self.kept: list[tuple[int, Any]] = []
+        self._every = every
+        self._limit_bytes = limit_bytes
+        self._bytes = 0
+        self._seen = 0
+
+    def wants_next(self) -> bool:
+        """Count one good answer; whether it is one to `keep`. The first one is."""
+        seen = self._seen
+        self._seen = seen + 1
+        return self._every > 0 and seen % self._every == 0
+
+    def keep(self, row: int, answer: Any, size_bytes: int) -> None:
+        self.kept.append((row, answer))
+        self._bytes += size_bytes
+        while self._bytes > self._limit_bytes and (held := len(self.kept)) > 1:
+            del self.kept[1::2]
+            # Answers of one cell are of one size.
+            self._bytes = self._bytes * len(self.kept) // held
+            self._every *= 2
+
+
+def difference(got: Tensors, want: Tensors, tolerance: Tolerance) -> str | None:
+    """How ``got`` strays from the reference, in words; ``None`` if every output is within ``tolerance``.
+
+    NaN is never within it.
+    """
+    for name, reference in want.items():
+        answer = got.get(name)
+        if answer is None:
+            return f"output {name!r} is missing"
+        if answer.shape != reference.shape:
+            return f"output {name!r} has shape {list(answer.shape)}, not {list(reference.shape)}"
+        with np.errstate(invalid="ignore", over="ignore"):
+            expected = reference.astype(np.float64)
+            distance = np.abs(answer.astype(np.float64) - expected)
+            within = distance <= tolerance.max_abs + tolerance.max_rel * np.abs(expected)
+        if not within.all():
+            return (
+                f"output {name!r} differs by up to {np.max(distance):.3g} from the reference in "
+                f"{np.count_nonzero(~within)} of {within.size} values "
+                f"(tolerance: {tolerance.max_abs:g} + {tolerance.max_rel:g} of the value)"
+            )
+    return None
+
+
+def wrong_rows(
+    kept: Sequence[tuple[int, Any]],
+    decode: Callable[[Any], Tensors],
+    pool: Pool,
+    starts: Sequence[int],
+    batch: int,
+    tolerance: Tolerance,
+) -> list[tuple[int, str]]:
+    """The kept rows whose answer is not the reference's, each with the difference in words.
+
+    Row ``r`` carried the request that begins at item ``starts[r % len(starts)]``.
+    """
+    wrong: list[tuple[int, str]] = []
+    for row, answer in kept:
+        want = pool.expected(starts[row % len(starts)], batch)
+        try:
+            strays = difference(decode(answer), want, tolerance)
+        except ValueError as error:
+            strays = f"the answer cannot be read: {error}"
+        if strays:
+            wrong.append((row, strays))
+    return wrong

@@ -1,0 +1,295 @@
+"""HTTP/1.1 from the client's side, sans-I/O (RFC 9112): prebuilt requests out, whole answers in.
+
+Everything hostile ends in a reply with a named outcome. Work and memory are linear in the bytes received, and
+both are bounded: by `_HEAD_LIMIT` for each head, size line and trailer, by `_BODY_LIMIT` for the body.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from loadgen.wire.base import Reply
+from nightbench.samples import Outcome
+
+__all__ = ["Http1", "request_bytes"]
+
+_HEAD_LIMIT = 64 * 1024
+_BODY_LIMIT = 2**30
+_MAX_INTERIM = 8
+_DETAIL_BYTES = 200
+
+_HEX = frozenset(b"0123456789abcdefABCDEF")
+
+
+class _Bad(Exception):
+    """What the peer sent is not HTTP/1.1. Never leaves this module."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    status: int
+    line: str
+    """``503 Service Unavailable``."""
+    length: int | None
+    """Body bytes; ``None`` if chunked or ended by closing the connection."""
+    chunked: bool
+    keep_alive: bool
+
+
+def request_bytes(path: str, host: str, port: int, headers: Mapping[str, str], body: bytes) -> bytes:
+    """A whole ``POST`` as one run of bytes, to be sent as often as wanted."""
+    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    lines = [f"POST {quote(path)} HTTP/1.1", f"Host: {authority}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines += [f"Content-Length: {len(body)}", "", ""]
+    return "\r\n".join(lines).encode("latin-1") + body
+
+
+class Http1:
+    """One keep-alive connection carrying one request at a time. Implements `loadgen.wire.base.Wire`."""
+
+    __slots__ = (
+        "_at",
+        "_body",
+        "_data",
+        "_head",
+        "_held",
+        "_interim",
+        "_known",
+        "_missing",
+        "_out",
+        "_reusable",
+        "_state",
+    )
+
+    def __init__(self) -> None:
+        self._out: tuple[bytes, ...] = ()
+        self._state: Callable[[], bool] | None = None
+        """What is being read, ``None`` between requests. True if it went on, false if it needs more bytes."""
+        self._data = b""
+        """Received and not yet understood from ``_at`` on: at most one incomplete head or line."""
+        self._at = 0
+        self._body: list[bytes] = []
+        self._held = 0
+        """Bytes in ``_body``."""
+        self._missing = 0
+        """Body or chunk bytes still to come."""
+        self._interim = 0
+        self._reusable = True
+        self._head = _NO_HEAD
+        self._known: tuple[bytes | None, _Head] = (None, _NO_HEAD)
+        """The last head and its meaning: servers repeat themselves, so most are parsed by one comparison."""
+
+    @property
+    def reusable(self) -> bool:
+        return self._reusable and self._state is None
+
+    def begin(self, request: bytes) -> None:
+        self._out = (request,)
+        self._held = 0
+        self._interim = 0
+        self._state = self._read_head
+
+    def output(self) -> Sequence[bytes | memoryview]:
+        out = self._out
+        if out:
+            self._out = ()
+        return out
+
+    def feed(self, data: bytes) -> Reply | None:
+        if self._state is None:
+            # Bytes nobody asked for: the framing is lost, whatever follows.
+            self._reusable = self._reusable and not data
+            return None
+        self._data = self._data[self._at :] + data if self._at < len(self._data) else data
+        self._at = 0
+        try:
+            while (state := self._state) is not None and state():
+                pass
+        except _Bad as error:
+            return self._fail(Outcome.PROTOCOL_ERROR, str(error))
+        return self._reply() if state is None else None
+
+    def end(self) -> Reply:
+        if self._state == self._read_to_end:
+            return self._reply()
+        silent = self._state == self._read_head and self._at == len(self._data)
+        where = "before an answer" if silent else "in the middle of an answer"
+        return self._fail(Outcome.RESET, f"connection closed {where}")
+
+    def _fail(self, outcome: Outcome, detail: str) -> Reply:
+        self._state = None
+        self._reusable = False
+        self._body.clear()
+        self._data = b""
+        self._at = 0
+        return Reply(outcome, b"", detail)
+
+    def _reply(self) -> Reply:
+        head = self._head
+        left_over = self._at < len(self._data)
+        self._reusable = head.keep_alive and not left_over
+        self._state = None
+        self._data = b""
+        self._at = 0
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body.clear()
+        if 200 <= head.status < 300:
+            return Reply(Outcome.OK, body)
+        excerpt = body[:_DETAIL_BYTES].decode("utf-8", "replace").strip()
+        detail = f"{head.line}: {excerpt}" if excerpt else head.line
+        if head.status >= 500:
+            return Reply(Outcome.HTTP_5XX, b"", detail)
+        if head.status >= 400:
+            return Reply(Outcome.HTTP_4XX, b"", detail)
+        return Reply(Outcome.PROTOCOL_ERROR, b"", f"unexpected answer {detail}")
+
+    def _until(self, mark: bytes, what: str) -> bytes | None:
+        """Take what precedes ``mark``, and the mark; ``None`` while it has not come."""
+        at = self._data.find(mark, self._at)
+        length = (at if at >= 0 else len(self._data)) - self._at
+        if length > _HEAD_LIMIT:
+            raise _Bad(f"{what} is longer than {_HEAD_LIMIT} bytes")
+        if at < 0:
+            return None
+        found = self._data[self._at : at]
+        self._at = at + len(mark)
+        return found
+
+    def _hold(self, part: bytes) -> None:
+        self._held += len(part)
+        if self._held > _BODY_LIMIT:
+            raise _Bad(f"the body is longer than {_BODY_LIMIT} bytes")
+        self._body.append(part)
+
+    def _counted(self) -> bool:
+        """Hold what came of the ``_missing`` bytes; whether that was all of them."""
+        part = self._data[self._at : self._at + self._missing]
+        self._at += len(part)
+        self._missing -= len(part)
+        if part:
+            self._hold(part)
+        return not self._missing
+
+    def _read_head(self) -> bool:
+        raw = self._until(b"\r\n\r\n", "the head of the answer")
+        if raw is None:
+            return False
+        if raw == self._known[0]:
+            head = self._known[1]
+        else:
+            head = _parse_head(raw)
+            self._known = (raw, head)
+        self._head = head
+        if head.status < 200:
+            self._interim += 1
+            if head.status == 101 or self._interim > _MAX_INTERIM:
+                raise _Bad(f"unexpected answer {head.line}")
+        elif head.chunked:
+            self._state = self._read_size
+        elif head.length is None:
+            self._state = self._read_to_end
+        elif head.length > _BODY_LIMIT:
+            raise _Bad(f"a body of {head.length} bytes is announced")
+        else:
+            self._missing = head.length
+            self._state = self._read_length if head.length else None
+        return True
+
+    def _read_length(self) -> bool:
+        if not self._counted():
+            return False
+        self._state = None
+        return True
+
+    def _read_to_end(self) -> bool:
+        part = self._data[self._at :]
+        self._at = len(self._data)
+        if part:
+            self._hold(part)
+        return False
+
+    def _read_size(self) -> bool:
+        line = self._until(b"\r\n", "a chunk's size line")
+        if line is None:
+            return False
+        digits = line.partition(b";")[0].strip(b" \t")
+        if not 0 < len(digits) <= 16 or not _HEX.issuperset(digits):
+            raise _Bad(f"a chunk's size is {digits[:20]!r}")
+        self._missing = int(digits, 16)
+        if self._missing > _BODY_LIMIT:
+            raise _Bad(f"a chunk of {self._missing} bytes is announced")
+        self._state = self._read_chunk if self._missing else self._read_trailer
+        return True
+
+    def _read_chunk(self) -> bool:
+        if not self._counted():
+            return False
+        self._state = self._read_chunk_end
+        return True
+
+    def _read_chunk_end(self) -> bool:
+        mark = self._data[self._at : self._at + 2]
+        if not b"\r\n".startswith(mark):
+            raise _Bad("a chunk is longer than it said")
+        if len(mark) < 2:
+            return False
+        self._at += 2
+        self._state = self._read_size
+        return True
+
+    def _read_trailer(self) -> bool:
+        line = self._until(b"\r\n", "a trailer")
+        if line is None:
+            return False
+        self._held += len(line)
+        if self._held > _BODY_LIMIT:
+            raise _Bad("the trailers never end")
+        if not line:
+            self._state = None
+        return True
+
+
+_NO_HEAD = _Head(0, "", 0, chunked=False, keep_alive=False)
+
+
+def _parse_head(raw: bytes) -> _Head:
+    lines = raw.decode("latin-1").split("\r\n")
+    version, _, line = lines[0].partition(" ")
+    code = line[:3]
+    if version not in {"HTTP/1.1", "HTTP/1.0"} or not (code.isascii() and code.isdigit() and len(code) == 3):
+        raise _Bad(f"the status line is {lines[0][:80]!r}")
+    if line[3:4] not in {"", " "} or code < "100":
+        raise _Bad(f"the status line is {lines[0][:80]!r}")
+    status = int(code)
+    lengths: set[str] = set()
+    codings: list[str] = []
+    connection: set[str] = set()
+    for header in lines[1:]:
+        name, colon, value = header.partition(":")
+        if not colon or not name or name != name.strip():
+            raise _Bad(f"a header is {header[:80]!r}")
+        match name.lower():
+            case "content-length":
+                lengths.update(part.strip() for part in value.split(","))
+            case "transfer-encoding":
+                codings += [part.strip().lower() for part in value.split(",")]
+            case "connection":
+                connection.update(part.strip().lower() for part in value.split(","))
+    if codings and codings != ["chunked"]:
+        raise _Bad(f"the transfer encoding is {', '.join(codings)[:80]!r}")
+    # RFC 9112, 6.3: both framings at once is how requests are smuggled; the answer cannot be trusted.
+    if codings and lengths:
+        raise _Bad("both a length and a transfer encoding are given")
+    if any(not (text.isascii() and text.isdigit() and len(text) <= 18) for text in lengths) or len(lengths) > 1:
+        raise _Bad(f"the content length is {', '.join(sorted(lengths))[:80]!r}")
+    bodiless = status < 200 or status in {204, 304}
+    length = 0 if bodiless else int(next(iter(lengths))) if lengths else None
+    persistent = "close" not in connection and (version == "HTTP/1.1" or "keep-alive" in connection)
+    return _Head(
+        status=status,
+        line=line.strip()[:120],
+        length=length,
+        chunked=bool(codings) and not bodiless,
+        keep_alive=persistent and (bool(codings) or length is not None),
+    )

@@ -1,0 +1,116 @@
+"""Suites meet the registries: every name is looked up, every default filled in, every clash found."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nightbench.errors import UsageError, nearest
+from nightbench.load import Load
+from nightbench.model import Format, ModelSpec
+from nightbench.plan import Export, Plan, Setup, expand
+from nightbench.server import Option, OptionValue, Protocol, ServerSpec
+from nightbench.suite import ModelEntry, ServerEntry, Suite
+
+__all__ = ["Catalog", "resolve"]
+
+Point = tuple[Protocol, int, Load]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All the models and servers there are."""
+
+    models: Mapping[str, ModelSpec]
+    servers: Mapping[str, ServerSpec]
+
+
+def resolve(suite: Suite, catalog: Catalog, source: str) -> Plan:
+    """The plan of a suite: what will be measured, in order.
+
+    Raises:
+        UsageError: a name is unknown, a server cannot do what is asked, or two cells are the same.
+    """
+    sweeps: dict[Setup, dict[Point, str]] = {}
+    for number, sweep in enumerate(suite.sweeps):
+        where = f"{source}: sweeps.{number}"
+        for position, model in enumerate(sweep.models):
+            spec = _model(model, catalog, f"{where}.models.{position}")
+            for place, entry in enumerate(sweep.servers):
+                here = f"{where}.servers.{place}"
+                server = _server(entry, catalog, here)
+                export = Export(
+                    spec.name,
+                    _format(entry, server, here),
+                    sweep.precision,
+                    model.weights or spec.default_weights,
+                )
+                setup = Setup(server.name, export, tuple(sorted(_options(entry, server, here).items())))
+                points = sweeps.setdefault(setup, {})
+                for protocol in _protocols(entry, server, here):
+                    for batch in sweep.batches:
+                        for load in (each.load for each in sweep.loads):
+                            _add(points, (protocol, batch, load), here, f"{server.name} on {spec.name}")
+    return expand(sweeps, suite.rounds, suite.seed)
+
+
+def _add(points: dict[Point, str], point: Point, where: str, who: str) -> None:
+    if point in points:
+        protocol, batch, load = point
+        raise UsageError(
+            f"{where}: the cell {who} ({protocol}, batch {batch}, {load.label}) is planned twice, "
+            f"first by {points[point].rpartition(': ')[2]}; remove one"
+        )
+    points[point] = where
+
+
+def _model(entry: ModelEntry, catalog: Catalog, where: str) -> ModelSpec:
+    if entry.name not in catalog.models:
+        raise UsageError(f"{where}: model {entry.name!r} is unknown; {nearest(entry.name, catalog.models)}")
+    return catalog.models[entry.name]
+
+
+def _server(entry: ServerEntry, catalog: Catalog, where: str) -> ServerSpec:
+    if entry.name not in catalog.servers:
+        raise UsageError(f"{where}: server {entry.name!r} is unknown; {nearest(entry.name, catalog.servers)}")
+    return catalog.servers[entry.name]
+
+
+def _format(entry: ServerEntry, server: ServerSpec, where: str) -> Format:
+    chosen = entry.format or server.formats[0]
+    if chosen not in server.formats:
+        raise UsageError(
+            f"{where}.format: {server.name} cannot serve {chosen.value!r}; use one of: {', '.join(server.formats)}"
+        )
+    return chosen
+
+
+def _protocols(entry: ServerEntry, server: ServerSpec, where: str) -> tuple[Protocol, ...]:
+    chosen = entry.protocols or (next(iter(server.protocols)),)
+    for protocol in chosen:
+        if protocol not in server.protocols:
+            raise UsageError(
+                f"{where}.protocols: {server.name} does not speak {protocol.value!r}; "
+                f"use one of: {', '.join(server.protocols)}"
+            )
+    return chosen
+
+
+def _options(entry: ServerEntry, server: ServerSpec, where: str) -> dict[str, OptionValue]:
+    known = {option.name: option for option in server.options}
+    for name, value in entry.options.items():
+        if name not in known:
+            raise UsageError(f"{where}.options: {server.name} has no option {name!r}; {nearest(name, known)}")
+        _check_option(known[name], value, f"{where}.options.{name}")
+    return server.resolve(entry.options)
+
+
+def _check_option(option: Option, value: OptionValue, where: str) -> None:
+    kind = type(option.default)
+    # bool is an int to Python, but `instances: true` is a mistake, and 1 is a fine float.
+    fits = type(value) is kind or (kind is float and type(value) is int)
+    if not fits:
+        raise UsageError(f"{where}: {value!r} is wrong; give a {kind.__name__} such as {option.default!r}")
+    if option.choices and value not in option.choices:
+        choices = ", ".join(map(str, option.choices))
+        raise UsageError(f"{where}: {value!r} is not possible; use one of: {choices}")
+    if option.minimum is not None and isinstance(value, int | float) and value < option.minimum:
+        raise UsageError(f"{where}: {value!r} is too small; give at least {option.minimum:g}")

@@ -1,0 +1,180 @@
+"""Every reason to doubt a cell's figures: one rule each, its threshold named and argued for."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from nightbench.load import ClosedLoop, Load, OpenLoop
+from nightbench.record import Doubt, Estimate, Reason
+from nightbench.samples import Samples
+from nightbench.stats.warmup import Cut
+
+__all__ = [
+    "Window",
+    "client_saturated",
+    "errors",
+    "foreign_load",
+    "late_sends",
+    "littles_law",
+    "not_stationary",
+    "rate_missed",
+    "server_dead",
+    "too_few",
+    "wrong_output",
+]
+
+MAX_FAILED_SHARE = 0.001
+"""Failed requests leave the latencies. A thousandth of them is a tenth of the hundredth that p99 looks at: from
+there on p99 of the successful is a friendlier quantile than it says."""
+MAX_LAG_NS = 1_000_000
+MAX_LAG_SHARE = 0.1
+"""Sends are late when p99 of the lag exceeds both 1 ms, the bound of Triton's perf_analyzer, and this share of
+the median latency, below which the arrivals a server sees are still those that were asked for. They are late as
+well when the lag lengthens p50 or p99 of the latency by more than this share, however quick the server is."""
+MAX_CLIENT_CORES = 0.9
+"""The engine is one thread. Above this share of a processor, requests wait for the client more than seldom."""
+MAX_RATE_MISS = 0.05
+"""Between 95 % and 105 % of the rate the queue is near enough to the one asked about; and chance, as told by the
+throughput's interval, is no miss."""
+MAX_LITTLE_RESIDUAL = 0.1
+"""Room for a client's pause between an answer and its next request. What the window's edges cut off comes on top."""
+MAX_FOREIGN_CPU_PERCENT = 10.0
+"""Of one processor. A server that shares that processor loses about as much of it, and a tenth is the size of the
+changes we look for."""
+
+_NS_PER_MS = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The measured part. ``due`` holds requests intended inside it, ``ok`` the successful ones among them."""
+
+    start_ns: int
+    end_ns: int
+    due: Samples
+    ok: Samples
+
+    @property
+    def seconds(self) -> float:
+        return max(0, self.end_ns - self.start_ns) * 1e-9
+
+
+def too_few(window: Window, refused: Mapping[str, int]) -> Iterator[Doubt]:
+    """Some quantiles were refused: ``refused`` says how many requests each would need."""
+    if refused:
+        needs = ", ".join(f"{name} needs about {needed}" for name, needed in refused.items())
+        yield Doubt(Reason.TOO_FEW_SAMPLES, f"{len(window.ok)} successful requests were measured: {needs}")
+
+
+def not_stationary(cut: Cut) -> Iterator[Doubt]:
+    """No steady state was reached, or it did not last."""
+    if not cut.stationary:
+        yield Doubt(Reason.NOT_STATIONARY, f"latency: {cut.detail}")
+
+
+def errors(window: Window) -> Iterator[Doubt]:
+    """Enough requests failed to move the quantiles of the successful."""
+    total = len(window.due)
+    failed = total - len(window.ok)
+    if failed > MAX_FAILED_SHARE * total:
+        counts = sorted(window.due.counts().items(), key=lambda pair: -pair[1])
+        kinds = ", ".join(f"{label} {count}" for label, count in counts if label != "ok")
+        yield Doubt(
+            Reason.ERRORS,
+            f"{failed} of {total} requests failed ({failed / total:.2%}, more than {MAX_FAILED_SHARE:.1%}): {kinds}",
+        )
+
+
+def wrong_output(window: Window, verified: int, wrong: int) -> Iterator[Doubt]:
+    """Any wrong answer: the server was fast at something else."""
+    wrong = max(wrong, window.due.counts().get("wrong_output", 0))
+    if wrong:
+        yield Doubt(Reason.WRONG_OUTPUT, f"{wrong} of {max(verified, wrong)} compared answers were wrong")
+
+
+def late_sends(load: Load, window: Window, lag: Mapping[str, float]) -> Iterator[Doubt]:
+    """The client did not send when it should have. A closed loop has no such times."""
+    if isinstance(load, ClosedLoop) or not len(window.ok):
+        return
+    levels = [0.5, 0.99]
+    latency = np.quantile(window.ok.latency_ns, levels)
+    service = np.quantile(window.ok.service_ns, levels)
+    if lag["p99"] > max(MAX_LAG_NS, MAX_LAG_SHARE * latency[0]):
+        yield Doubt(
+            Reason.LATE_SENDS,
+            f"p99 of the send lag is {lag['p99'] / _NS_PER_MS:.2f} ms, {lag['p99'] / latency[0]:.0%} of the median "
+            f"latency",
+        )
+        return
+    for name, whole, own in zip(("p50", "p99"), latency, service, strict=True):
+        if whole > (1.0 + MAX_LAG_SHARE) * own:
+            yield Doubt(
+                Reason.LATE_SENDS,
+                f"late sends lengthen {name} of the latency from {own / _NS_PER_MS:.3f} to {whole / _NS_PER_MS:.3f} ms",
+            )
+            return
+
+
+def client_saturated(client_cpu_ns: int | None, run_ns: int) -> Iterator[Doubt]:
+    """The client had no processor time to spare; ``client_cpu_ns`` over a run of ``run_ns``."""
+    if client_cpu_ns is not None and run_ns > 0 and client_cpu_ns > MAX_CLIENT_CORES * run_ns:
+        yield Doubt(
+            Reason.CLIENT_SATURATED,
+            f"the client used {client_cpu_ns / run_ns:.0%} of a processor, more than {MAX_CLIENT_CORES:.0%}",
+        )
+
+
+def rate_missed(load: Load, rate: Estimate, offered: float | None) -> Iterator[Doubt]:
+    """Successful answers came at another rate than the load asked for, by more than chance."""
+    if not isinstance(load, OpenLoop):
+        return
+    asked = load.rate_rps
+    by_chance = rate.low is not None and rate.high is not None and rate.low <= asked <= rate.high
+    if abs(rate.value - asked) > MAX_RATE_MISS * asked and not by_chance:
+        yield Doubt(
+            Reason.RATE_MISSED,
+            f"{rate.value:.4g} requests a second succeeded of {asked:.4g} asked for ({rate.value / asked - 1:+.1%}); "
+            f"{offered or 0.0:.4g} were due",
+        )
+
+
+def littles_law(samples: Samples, load: Load, window: Window) -> Iterator[Doubt]:
+    """Little's law (1961): mean number in flight = completions a second x mean time in flight.
+
+    Over all outcomes, since a failing request is in flight too. In a closed loop the number in flight is the
+    concurrency, which also shows a client that is slow to send the next; in an open loop it is the integral of
+    what the samples say. The two sides differ by what the window's edges cut, up to the requests in flight there.
+    """
+    span = window.end_ns - window.start_ns
+    if span <= 0 or not len(window.due):
+        return
+    completed = int(np.count_nonzero((samples.done_ns >= window.start_ns) & (samples.done_ns < window.end_ns)))
+    implied = completed / span * float(window.due.latency_ns.mean())
+    if isinstance(load, ClosedLoop):
+        in_flight = float(load.concurrency)
+    else:
+        overlap = np.minimum(samples.done_ns, window.end_ns) - np.maximum(samples.intended_ns, window.start_ns)
+        in_flight = float(np.maximum(overlap, 0).sum()) / span
+    edges = 2.0 * max(1.0, in_flight) / max(1, completed)
+    if abs(implied - in_flight) > (MAX_LITTLE_RESIDUAL + edges) * in_flight:
+        yield Doubt(
+            Reason.LITTLES_LAW,
+            f"{in_flight:.3g} requests were in flight, but throughput times latency is {implied:.3g} "
+            f"({implied / in_flight - 1:+.0%})",
+        )
+
+
+def foreign_load(percent: float | None) -> Iterator[Doubt]:
+    """Someone else was busy on the machine; ``None`` where nobody looked."""
+    if percent is not None and percent > MAX_FOREIGN_CPU_PERCENT:
+        yield Doubt(
+            Reason.FOREIGN_LOAD,
+            f"other processes used {percent:.0f} % of a processor, more than {MAX_FOREIGN_CPU_PERCENT:.0f} %",
+        )
+
+
+def server_dead(server_died: bool) -> Iterator[Doubt]:
+    """The server was gone when the cell was over."""
+    if server_died:
+        yield Doubt(Reason.SERVER_DIED, "the server died while it was measured")

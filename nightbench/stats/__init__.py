@@ -1,0 +1,1 @@
+"""Figures that carry their uncertainty: warm-up, quantiles, rates, and how deployments combine. Numpy only."""

@@ -1,0 +1,201 @@
+"""Suite files: what a user writes to say what a night measures."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from nightbench.errors import UsageError, nearest
+from nightbench.load import Arrival, ClosedLoop, Load, OpenLoop
+from nightbench.model import Format, Precision
+from nightbench.server import OptionValue, Protocol
+
+__all__ = ["LoadEntry", "Measure", "ModelEntry", "ServerEntry", "Suite", "Sweep", "load_suite", "parse_suite"]
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(gt=0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OpenEntry(_Strict):
+    rate_rps: Positive
+    arrival: Arrival = Arrival.POISSON
+
+
+class LoadEntry(_Strict):
+    """Exactly one kind of load: ``closed: 4`` or ``open: {rate_rps: 20}``."""
+
+    closed: Count | None = None
+    open: OpenEntry | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "LoadEntry":
+        if (self.closed is None) == (self.open is None):
+            raise ValueError("a load is either 'closed: CONCURRENCY' or 'open: {rate_rps: RATE}'")
+        return self
+
+    @property
+    def load(self) -> Load:
+        if self.open is not None:
+            return OpenLoop(self.open.rate_rps, self.open.arrival)
+        assert self.closed is not None  # noqa: S101 - the validator above; mypy cannot see it
+        return ClosedLoop(self.closed)
+
+
+class _Named(_Strict):
+    """An entry that may be written as just its name."""
+
+    name: Name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class ModelEntry(_Named):
+    weights: str | None = None
+    """``random``, or a hub id; by default what the model itself says."""
+
+
+class ServerEntry(_Named):
+    format: Format | None = None
+    """By default the first format the server takes."""
+    protocols: Annotated[tuple[Protocol, ...], Field(min_length=1)] | None = None
+    """By default the first protocol the server speaks."""
+    options: dict[str, OptionValue] = {}
+
+
+class Measure(_Strict):
+    """How long each cell is measured."""
+
+    warmup_s: Positive = 2.0
+    """The least that is cut from the start; the stationarity rule may cut more."""
+    duration_s: Positive = 10.0
+    """How long requests are sent after ``warmup_s``."""
+    timeout_s: Positive = 10.0
+
+
+class Sweep(_Strict):
+    """Every combination of what it lists."""
+
+    models: Annotated[tuple[ModelEntry, ...], Field(min_length=1)]
+    servers: Annotated[tuple[ServerEntry, ...], Field(min_length=1)]
+    precision: Precision = Precision.FP32
+    batches: Annotated[tuple[Count, ...], Field(min_length=1)] = (1,)
+    loads: Annotated[tuple[LoadEntry, ...], Field(min_length=1)]
+
+
+class Suite(_Strict):
+    """One suite file. ``docs/suites.md`` explains each key."""
+
+    name: Name
+    description: str = ""
+    version: Count = 1
+    """Raise it when the way of measuring changes: nights of other versions are never compared."""
+    rounds: Count = 3
+    seed: int = 0
+    threads: Count = 1
+    """Intra-op threads of every server's runtime."""
+    memory_gib: Positive | None = None
+    """Memory limit of one deployment."""
+    measure: Measure = Measure()
+    parity_batches: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 4, 8)
+    sweeps: Annotated[tuple[Sweep, ...], Field(min_length=1)]
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Plain YAML keeps the last of two equal keys without a word; here that is a mistake to report."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: list[Any] = []
+        for node_of_key, _ in node.value:
+            key = self.construct_object(node_of_key, deep=True)
+            if key in seen:
+                problem = f"key {key!r} stands twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, node_of_key.start_mark)
+            seen.append(key)
+        return super().construct_mapping(node, deep)
+
+
+def load_suite(path: Path) -> tuple[Suite, str]:
+    """Read a suite file; also its text, which goes into the run's provenance.
+
+    Raises:
+        UsageError: the file cannot be read, is no YAML mapping, or breaks the schema.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}; `nightbench suites` lists suites") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: is not UTF-8 text; save it as UTF-8") from error
+    return parse_suite(text, str(path)), text
+
+
+def parse_suite(text: str, source: str) -> Suite:
+    """Check ``text`` against the schema; ``source`` names it in the sentence of a `UsageError`."""
+    try:
+        data = yaml.load(text, _UniqueKeyLoader)  # noqa: S506 - a SafeLoader that also refuses twin keys
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "it cannot be parsed"
+        raise UsageError(f"{source}{where}: is not valid YAML: {problem}; correct that line") from error
+    if not isinstance(data, dict):
+        kind = "empty" if data is None else f"a {type(data).__name__}"
+        raise UsageError(f"{source}: is {kind}, not a mapping; start it with `name:` and `sweeps:`")
+    try:
+        return Suite.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(f"{source}: {_sentence(error)}") from error
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first complaint as one sentence: field, value, remedy.
+
+    Misspelt keys come first, for they are what makes others look missing.
+    """
+    problems = error.errors(include_url=False)
+    first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
+    places = list(first["loc"])
+    field = ".".join(map(str, places))
+    match first["type"]:
+        case "extra_forbidden":
+            known = _known_keys(places[:-1])
+            return f"{field}: unknown key {str(places[-1])!r}; {nearest(str(places[-1]), known)}"
+        case "missing":
+            return f"{field}: is missing; add the key {str(places[-1])!r}"
+        case "value_error":
+            return f"{field}: {first['ctx']['error']!s}, not {first['input']!r}"
+        case "enum":
+            choices = str(first["ctx"]["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
+            return f"{field}: {first['input']!r} is unknown; {nearest(str(first['input']), choices)}"
+        case _:
+            message = first["msg"].removeprefix("Input ").replace("valid tuple", "list")
+            return f"{field}: {first['input']!r} is wrong; it {message}"
+
+
+def _known_keys(places: list[int | str]) -> set[str]:
+    """The keys a suite may have at ``places``."""
+    model: type[BaseModel] = Suite
+    for place in places:
+        if isinstance(place, str) and place in model.model_fields:
+            model = _nested(model.model_fields[place]) or model
+    return set(model.model_fields)
+
+
+def _nested(field: FieldInfo) -> type[BaseModel] | None:
+    pending = [field.annotation]
+    while pending:
+        annotation = pending.pop()
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            return annotation
+        pending.extend(getattr(annotation, "__args__", ()))
+    return None

@@ -1,0 +1,242 @@
+"""A night's records gathered into what people read: one row a cell over its rounds, one a server setup.
+
+Reports, terminal tables and Prefect artifacts all read this, so that no two of them disagree.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from nightbench.histogram import LatencyHistogram
+from nightbench.load import Load, OpenLoop
+from nightbench.model import Format, Precision
+from nightbench.record import (
+    ArtifactRecord,
+    Case,
+    DeploymentRecord,
+    Doubt,
+    Estimate,
+    MeasurementRecord,
+    MissingRecord,
+    ParityRecord,
+    Reason,
+    Record,
+    RunFinished,
+    RunStarted,
+)
+from nightbench.server import OptionValue, Protocol
+from nightbench.stats.combine import combine
+
+__all__ = ["CellSummary", "DeploymentSummary", "NightSummary", "summarise"]
+
+
+@dataclass(frozen=True, slots=True)
+class CellSummary:
+    """One cell over all its rounds. Figures come from the rounds that were measured."""
+
+    cell_key: str
+    server: str
+    server_version: str
+    model: str
+    format: Format
+    precision: Precision
+    options: Mapping[str, OptionValue]
+    protocol: Protocol
+    batch: int
+    load: Load
+    rounds: int
+    planned_rounds: int
+    throughput_rps: Estimate | None
+    latency_ns: Mapping[str, Estimate]
+    service_ns: Mapping[str, Estimate]
+    ok: int
+    failed: int
+    outcomes: Mapping[str, int]
+    doubts: tuple[Doubt, ...]
+    histogram: str
+    """Latency of all rounds, merged; empty when nothing was measured."""
+    measurements: tuple[MeasurementRecord, ...]
+    missing: tuple[MissingRecord, ...]
+
+    @property
+    def doubted(self) -> bool:
+        return bool(self.doubts)
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentSummary:
+    """One server setup over all its starts."""
+
+    server: str
+    server_version: str
+    model: str
+    format: Format
+    precision: Precision
+    options: Mapping[str, OptionValue]
+    starts: int
+    failed: int
+    cold_start_ns: Estimate | None
+    model_load_ns: Estimate | None
+    rss_bytes: Estimate | None
+    failures: tuple[DeploymentRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NightSummary:
+    """Everything one run says, ordered for reading."""
+
+    run: RunStarted
+    finished: RunFinished | None
+    cells: tuple[CellSummary, ...]
+    deployments: tuple[DeploymentSummary, ...]
+    artifacts: tuple[ArtifactRecord, ...]
+    parity: tuple[ParityRecord, ...]
+
+    @property
+    def doubted_cells(self) -> int:
+        return sum(cell.doubted for cell in self.cells)
+
+    @property
+    def missing_cells(self) -> int:
+        """Cells without a single measured round."""
+        return sum(cell.rounds == 0 for cell in self.cells)
+
+
+def summarise(records: Iterable[Record]) -> NightSummary:
+    """Gather one run's records. The run must have been started; all else may be absent."""
+    records = tuple(records)
+    deployments = [record for record in records if isinstance(record, DeploymentRecord)]
+    versions = {record.deployment_id: record.server_version for record in deployments}
+    by_key: dict[str, tuple[list[MeasurementRecord], list[MissingRecord]]] = {}
+    for record in records:
+        if isinstance(record, MeasurementRecord):
+            by_key.setdefault(_key(record.cell_id), ([], []))[0].append(record)
+        elif isinstance(record, MissingRecord):
+            by_key.setdefault(_key(record.cell_id), ([], []))[1].append(record)
+    # A cell that a resumed run measured after all is no longer missing.
+    cells = [
+        _cell(key, measured, _unmeasured(measured, missing), versions) for key, (measured, missing) in by_key.items()
+    ]
+    finished = [record for record in records if isinstance(record, RunFinished)]
+    return NightSummary(
+        run=next(record for record in records if isinstance(record, RunStarted)),
+        finished=finished[-1] if finished else None,
+        cells=tuple(sorted(cells, key=_reading_order)),
+        deployments=_deployments(deployments),
+        artifacts=tuple(record for record in records if isinstance(record, ArtifactRecord)),
+        parity=tuple(record for record in records if isinstance(record, ParityRecord)),
+    )
+
+
+def _key(cell_id: str) -> str:
+    return cell_id.partition(".")[0]
+
+
+def _unmeasured(measured: Iterable[MeasurementRecord], missing: Iterable[MissingRecord]) -> list[MissingRecord]:
+    known = {record.cell_id for record in measured}
+    return [record for record in missing if record.cell_id not in known]
+
+
+def _reading_order(cell: CellSummary) -> tuple[object, ...]:
+    rate = cell.load.rate_rps if isinstance(cell.load, OpenLoop) else cell.load.concurrency
+    return (
+        cell.model,
+        cell.batch,
+        isinstance(cell.load, OpenLoop),
+        rate,
+        cell.server,
+        cell.protocol,
+        cell.cell_key,
+    )
+
+
+def _cell(
+    key: str,
+    measured: Sequence[MeasurementRecord],
+    missing: Sequence[MissingRecord],
+    versions: Mapping[str, str],
+) -> CellSummary:
+    outcomes: dict[str, int] = {}
+    for record in measured:
+        for outcome, count in record.counts.items():
+            outcomes[outcome] = outcomes.get(outcome, 0) + count
+    source: Case | MissingRecord = measured[0].case if measured else missing[0]
+    return CellSummary(
+        cell_key=key,
+        server_version=versions.get(measured[0].deployment_id, "") if measured else "",
+        server=source.server,
+        model=source.model,
+        format=source.format,
+        precision=source.precision,
+        options=source.options,
+        protocol=source.protocol,
+        batch=source.batch,
+        load=source.load,
+        rounds=len(measured),
+        planned_rounds=len({record.round for record in measured} | {record.round for record in missing}),
+        throughput_rps=combine([record.throughput_rps for record in measured]) if measured else None,
+        latency_ns=_quantiles([record.latency_ns for record in measured]),
+        service_ns=_quantiles([record.service_ns for record in measured]),
+        ok=sum(record.ok for record in measured),
+        failed=sum(record.failed for record in measured),
+        outcomes=outcomes,
+        doubts=_doubts(measured),
+        histogram=LatencyHistogram.merge([LatencyHistogram.decode(record.histogram) for record in measured]).encode()
+        if measured
+        else "",
+        measurements=tuple(sorted(measured, key=lambda record: record.round)),
+        missing=tuple(missing),
+    )
+
+
+def _quantiles(rounds: Sequence[Mapping[str, Estimate]]) -> dict[str, Estimate]:
+    """Each quantile over the rounds; one that any round could not carry is left out, not averaged over fewer."""
+    names = [name for name in rounds[0] if all(name in each for each in rounds)] if rounds else []
+    return {name: combine([each[name] for each in rounds]) for name in names}
+
+
+def _doubts(measured: Sequence[MeasurementRecord]) -> tuple[Doubt, ...]:
+    """Every reason once, with its first detail and the number of rounds it concerns."""
+    found: dict[Reason, list[str]] = {}
+    for record in measured:
+        for reason, detail in {doubt.reason: doubt.detail for doubt in record.doubts}.items():
+            found.setdefault(reason, []).append(detail)
+    return tuple(
+        Doubt(
+            reason,
+            details[0] if len(measured) == 1 else f"{len(details)} of {len(measured)} rounds: {details[0]}",
+        )
+        for reason, details in found.items()
+    )
+
+
+def _deployments(records: Iterable[DeploymentRecord]) -> tuple[DeploymentSummary, ...]:
+    groups: dict[str, list[DeploymentRecord]] = {}
+    for record in records:
+        setup = (record.server, record.model, record.format, record.precision, sorted(record.options.items()))
+        groups.setdefault(json.dumps(setup), []).append(record)
+    return tuple(_deployment(group) for _, group in sorted(groups.items()))
+
+
+def _deployment(group: Sequence[DeploymentRecord]) -> DeploymentSummary:
+    first = group[0]
+    failures = tuple(record for record in group if record.failure is not None)
+    return DeploymentSummary(
+        server=first.server,
+        server_version=first.server_version,
+        model=first.model,
+        format=first.format,
+        precision=first.precision,
+        options=first.options,
+        starts=len(group),
+        failed=len(failures),
+        cold_start_ns=_over_starts(record.cold_start_ns for record in group),
+        model_load_ns=_over_starts(record.model_load_ns for record in group),
+        rss_bytes=_over_starts(record.rss_bytes for record in group),
+        failures=failures,
+    )
+
+
+def _over_starts(values: Iterable[int | None]) -> Estimate | None:
+    known = [Estimate(float(value)) for value in values if value is not None]
+    return combine(known) if known else None

@@ -1,0 +1,153 @@
+"""ONNX Runtime behind FastAPI. Runs in this folder's own environment and imports nothing of nightbench."""
+
+import argparse
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
+from starlette.requests import ClientDisconnect
+
+MAX_BATCH = 4096
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+LEVELS = {
+    "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "disabled": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
+Model = Callable[[list[np.ndarray]], list[np.ndarray]]
+
+
+class Refused(Exception):
+    """A request that does not fit the model, in one sentence for its sender."""
+
+
+class Layout:
+    """The tensors of a body: one after the other, batch axis first, little-endian, C order."""
+
+    def __init__(self, tensors: list[dict]) -> None:
+        self.tensors = [(np.dtype(t["dtype"]), tuple(t["shape"])) for t in tensors]
+        self.item_bytes = sum(dtype.itemsize * int(np.prod(shape)) for dtype, shape in self.tensors)
+
+    def views(self, body: bytearray, batch: int) -> list[np.ndarray]:
+        """The arrays inside ``body``, without a copy."""
+        arrays, at = [], 0
+        for dtype, shape in self.tensors:
+            count = batch * int(np.prod(shape))
+            arrays.append(np.frombuffer(body, dtype, count, at).reshape(batch, *shape))
+            at += count * dtype.itemsize
+        return arrays
+
+    def body(self, arrays: list[np.ndarray]) -> bytes:
+        pairs = zip(arrays, self.tensors, strict=True)
+        return b"".join(np.ascontiguousarray(array, dtype).data for array, (dtype, _) in pairs)
+
+
+def load(artifact: str, signature: dict, args: argparse.Namespace) -> Model:
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = args.threads
+    settings.inter_op_num_threads = 1
+    settings.graph_optimization_level = LEVELS[args.graph_optimization_level]
+    settings.log_severity_level = 3  # errors only
+    provider = PROVIDERS[args.provider]
+    session = onnxruntime.InferenceSession(artifact, settings, providers=[provider])
+    # ONNX Runtime falls back to the CPU with a warning, and the figures would carry the wrong name.
+    if session.get_providers()[0] != provider:
+        raise SystemExit(f"{provider} is not usable here: ONNX Runtime chose {session.get_providers()[0]}")
+    names = [tensor["name"] for tensor in signature["inputs"]]
+    wanted = [tensor["name"] for tensor in signature["outputs"]]
+
+    def predict(inputs: list[np.ndarray]) -> list[np.ndarray]:
+        return session.run(wanted, dict(zip(names, inputs, strict=True)))
+
+    return predict
+
+
+def expected_batch(request: Request, item_bytes: int) -> int:
+    """The batch size the headers promise, before a byte of the body is kept."""
+    if (kind := request.headers.get("content-type")) != "application/octet-stream":
+        raise Refused(f"Content-Type is {kind!r}; send application/octet-stream")
+    text = request.headers.get("x-batch", "")
+    if not text.isdecimal() or not 1 <= int(text[:9]) <= MAX_BATCH:
+        raise Refused(f"X-Batch is {text!r}; send a whole number from 1 to {MAX_BATCH}")
+    length, batch = request.headers.get("content-length", "none"), int(text)
+    if length != str(batch * item_bytes):
+        raise Refused(f"Content-Length is {length}; a batch of {batch} has {batch * item_bytes} bytes")
+    return batch
+
+
+async def read(request: Request, size: int) -> bytearray:
+    """The whole body in one writable buffer, so that tensors can lie inside it."""
+    body, at = bytearray(size), 0
+    async for chunk in request.stream():
+        body[at : at + len(chunk)] = chunk
+        at += len(chunk)
+    return body
+
+
+def application(model: Model, signature: dict, pool: ThreadPoolExecutor) -> FastAPI:
+    inputs, outputs = Layout(signature["inputs"]), Layout(signature["outputs"])
+    app = FastAPI(openapi_url=None)
+
+    @app.get("/healthz")
+    async def healthz() -> PlainTextResponse:
+        return PlainTextResponse("ok")
+
+    @app.post("/v1/predict")
+    async def predict(request: Request) -> Response:
+        try:
+            batch = expected_batch(request, inputs.item_bytes)
+            body = await read(request, batch * inputs.item_bytes)
+        except Refused as refusal:
+            return PlainTextResponse(str(refusal), status_code=400)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        loop = asyncio.get_running_loop()
+        arrays = await loop.run_in_executor(pool, model, inputs.views(body, batch))
+        return Response(outputs.body(arrays), media_type="application/octet-stream")
+
+    return app
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--artifact", required=True)
+    parser.add_argument("--signature", required=True, type=Path)
+    parser.add_argument("--host", required=True)
+    parser.add_argument("--port", required=True, type=int)
+    parser.add_argument("--threads", required=True, type=int)
+    parser.add_argument("--load-time", required=True, type=Path)
+    parser.add_argument("--max-concurrency", default=1, type=int)
+    parser.add_argument("--graph-optimization-level", default="all", choices=LEVELS)
+    parser.add_argument("--provider", default="cpu", choices=PROVIDERS)
+    args = parser.parse_args()
+    signature = json.loads(args.signature.read_text(encoding="utf-8"))
+
+    started = time.monotonic_ns()
+    model = load(args.artifact, signature, args)
+    args.load_time.write_text(str(time.monotonic_ns() - started), encoding="ascii")
+
+    uvicorn.run(
+        application(model, signature, ThreadPoolExecutor(args.max_concurrency, "model")),
+        host=args.host,
+        port=args.port,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_level="warning",
+        timeout_keep_alive=600,
+        timeout_graceful_shutdown=2,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Triton Inference Server: the real ``tritonserver`` of NVIDIA's pytriton wheel, with its Python backend.
+
+The wheel has no ONNX Runtime or PyTorch backend, so ``model.py`` runs those libraries inside Triton's Python
+backend: scheduling, batching, protocols and metrics are Triton's own, execution costs one more hop.
+"""
+
+from pathlib import Path
+
+from nightbench.model import Format
+from nightbench.server import Metrics, Option, Protocol, ServerSpec, Stop
+from servers.triton.layout import command
+
+__all__ = ["SERVER"]
+
+SERVER = ServerSpec(
+    name="triton",
+    title="Triton (Python backend)",
+    folder=Path(__file__).parent,
+    distribution="nvidia-pytriton",
+    formats=(Format.ONNX, Format.TORCHSCRIPT),
+    protocols={Protocol.KSERVE_HTTP: "http", Protocol.KSERVE_GRPC: "grpc"},
+    command=command,
+    ports=("http", "grpc", "metrics"),
+    options=(
+        Option("dynamic_batching", default=False, help="Join waiting requests into one batch."),
+        Option(
+            "preferred_batch_size",
+            default="",
+            help="Batch sizes worth waiting for, comma-separated; empty takes what is there. "
+            "Acts with dynamic_batching only.",
+        ),
+        Option(
+            "max_queue_delay_microseconds",
+            default=0,
+            minimum=0,
+            help="How long a request may wait for company. Acts with dynamic_batching only.",
+        ),
+        Option(
+            "max_queue_size",
+            default=64,
+            minimum=0,
+            help="Waiting requests before Triton refuses more; 0 is no limit, and lets overload hang this release.",
+        ),
+        Option("max_batch_size", default=32, minimum=1, help="The largest batch Triton accepts or makes."),
+        Option("instance_count", default=1, minimum=1, help="Copies of the model, each in a process."),
+    ),
+    batching=True,
+    metrics=Metrics(port="metrics", path="/metrics"),
+    start_estimate_s=5.0,
+    stop=Stop(signal="SIGTERM", grace_s=12.0),
+)

@@ -1,0 +1,102 @@
+"""Laying out one Triton instance: a model repository, a backend folder, and the command that serves them."""
+
+import ctypes.util
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from nightbench.errors import DeploymentError
+from nightbench.server import Command, ServeRequest
+from servers.raw_http import thread_env
+from servers.triton.config import config_pbtxt
+
+__all__ = ["command"]
+
+
+def command(request: ServeRequest) -> Command:
+    """Serve one model. `DeploymentError` (``no_environment``) where Triton cannot run from this environment."""
+    wheel = request.site_packages / "pytriton" / "tritonserver"
+    python = request.site_packages.parent.name  # ``python3.11``
+    repository = _repository(request)
+    backends = _backends(request, wheel, python)
+    return Command(
+        argv=(
+            str(wheel / "bin" / "tritonserver"),
+            *("--model-repository", str(repository)),
+            *("--backend-directory", str(backends)),
+            # What a killed Triton leaves in /dev/shm is told by this name to be ours.
+            f"--backend-config=python,shm-region-prefix-name={request.workdir.name}_",
+            "--disable-auto-complete-config",
+            *("--http-address", request.host, "--http-port", str(request.ports["http"])),
+            *("--grpc-address", request.host, "--grpc-port", str(request.ports["grpc"])),
+            *("--metrics-address", request.host, "--metrics-port", str(request.ports["metrics"])),
+            # The machine's own figures are taken from outside, alike for every server.
+            *("--allow-cpu-metrics", "false", "--allow-gpu-metrics", "false"),
+            # Long enough to unload a model in peace, within the grace of SERVER.stop.
+            *("--exit-timeout-secs", "8"),
+        ),
+        env={
+            **thread_env(request.threads),
+            # The backend's stub finds its packages through the first python3 on PATH, and ignores PYTHONPATH.
+            "PATH": f"{request.python.parent}:/usr/local/bin:/usr/bin:/bin",
+            "LD_LIBRARY_PATH": ":".join(map(str, _libraries(request, python))),
+            **_preload(),
+        },
+    )
+
+
+def _repository(request: ServeRequest) -> Path:
+    parameters = {
+        "artifact": str(request.artifact.path),
+        "threads": str(request.threads),
+        "load_time_path": str(request.load_time_path),
+    }
+    max_batch = int(request.options["max_batch_size"])
+    repository = request.workdir / "models"
+    version = repository / request.model.name / "1"
+    version.mkdir(parents=True)
+    shutil.copyfile(Path(__file__).with_name("model.py"), version / "model.py")
+    (version.parent / "config.pbtxt").write_text(
+        config_pbtxt(request.model, request.options, max_batch, parameters), encoding="utf-8"
+    )
+    return repository
+
+
+def _backends(request: ServeRequest, wheel: Path, python: str) -> Path:
+    """The Python backend with the stub of this environment's Python; links, because the wheel keeps them apart."""
+    stub = wheel / "python_backend_stubs" / python.removeprefix("python") / "triton_python_backend_stub"
+    if not stub.is_file():
+        known = sorted(path.name for path in (wheel / "python_backend_stubs").glob("*"))
+        raise DeploymentError(
+            "no_environment", f"Triton has no Python backend for {python}; it has {', '.join(known) or 'none'}"
+        )
+    backend = request.workdir / "backends" / "python"
+    backend.mkdir(parents=True)
+    for part in (*(wheel / "backends" / "python").glob("*"), stub):
+        (backend / part.name).symlink_to(part)
+    return backend.parent
+
+
+def _libraries(request: ServeRequest, python: str) -> Iterator[Path]:
+    """Where the loader finds what the backend links: the wheel's own libraries, and libpython."""
+    yield request.site_packages / "nvidia_pytriton.libs"
+    # The interpreter the environment was made from, in whose prefix its own libpython lies if it has one.
+    own = request.python.resolve().parent.parent / "lib"
+    if any(own.glob(f"lib{python}.so.*")):
+        yield own
+    elif ctypes.util.find_library(python) is None:
+        raise DeploymentError(
+            "no_environment",
+            f"Triton's Python backend needs lib{python}.so; install it (Debian: apt-get install lib{python})",
+        )
+
+
+def _preload() -> dict[str, str]:
+    """jemalloc, where the system has it.
+
+    This release corrupts glibc's heap under deep open-loop overload and then hangs; with jemalloc it was never
+    seen to (shared/design/FACTS.md).
+    """
+    name = ctypes.util.find_library("jemalloc") if sys.platform == "linux" else None
+    return {"LD_PRELOAD": name} if name else {}

@@ -1,0 +1,131 @@
+"""Stage: a server's environment, and one deployment of it that ends with the block whatever happens."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from launch.environment import Environment, ensure_environment
+from launch.process import LaunchRequest, ProcessLauncher, Stopped
+from loadgen.probe import PoolProber
+from nightbench.errors import DeploymentError
+from nightbench.plan import Replicate
+from nightbench.record import DeploymentRecord
+from nightbench.server import Deployment, Limits
+from tasks.export import Exported
+from tasks.session import Cancelled, Session
+
+__all__ = ["deployed", "prepare_environment"]
+
+GIB = 1024**3
+
+
+def prepare_environment(session: Session, server: str) -> Environment | DeploymentError:
+    """The server's own environment, built if this machine has none of that exact requirement list yet."""
+    session.check_stop()
+    session.progress.doing(f"environment of {server}")
+    with session.ledger.span("setup"):
+        try:
+            return ensure_environment(
+                session.server(server),
+                root=session.settings.server_environments,
+                mode=session.settings.environments,
+                on_event=session.progress.doing,
+                log=session.folder / "logs" / f"environment-{server}.log",
+            )
+        except DeploymentError as error:
+            session.progress.note(f"no environment for {server}: {error.detail}")
+            return error
+
+
+@contextmanager
+def deployed(
+    session: Session, replicate: Replicate, exported: Exported, environment: Environment | DeploymentError
+) -> Iterator[Deployment | DeploymentError]:
+    """One fresh start of a server for the length of the block; or why there is none. Either way it is on record."""
+    session.check_stop()
+    setup = replicate.setup
+    session.progress.doing(f"round {replicate.round}: starting {setup.server} for {setup.export.model}")
+    started_at = datetime.now(UTC)
+    with ExitStack() as stack:
+        with session.ledger.span("deploy"):
+            outcome = _launch(session, replicate, exported, environment, stack)
+        session.record(_record(session, replicate, environment, outcome, started_at))
+        if isinstance(outcome, DeploymentError):
+            session.progress.note(f"{setup.server} did not come up for {setup.export.model}: {outcome.detail}")
+        try:
+            yield outcome
+        finally:
+            with session.ledger.span("deploy"):
+                stack.close()
+
+
+def _launch(
+    session: Session,
+    replicate: Replicate,
+    exported: Exported,
+    environment: Environment | DeploymentError,
+    stack: ExitStack,
+) -> Deployment | DeploymentError:
+    if isinstance(environment, DeploymentError):
+        return environment
+    setup, model = replicate.setup, session.catalog.models[replicate.setup.export.model]
+    memory_gib = session.suite.memory_gib
+    request = LaunchRequest(
+        spec=session.server(setup.server),
+        model=model,
+        artifact=exported.artifact,
+        options=setup.options_map,
+        threads=session.suite.threads,
+        limits=Limits(session.place.server, int(memory_gib * GIB) if memory_gib else None),
+        environment=environment,
+        run_id=session.run_id,
+        deployment_id=replicate.deployment_id,
+        log_path=_log_path(session, replicate),
+        ports=session.settings.server_ports,
+    )
+    prober = PoolProber(exported.pool, model.inputs, model.outputs, model.tolerance)
+    try:
+        return stack.enter_context(ProcessLauncher().launch(request, prober, session.should_stop))
+    except Stopped as stopped:
+        raise Cancelled(str(stopped)) from stopped
+    except DeploymentError as error:
+        return error
+
+
+def _log_path(session: Session, replicate: Replicate) -> Path:
+    return session.folder / "logs" / f"{replicate.deployment_id}.log"
+
+
+def _record(
+    session: Session,
+    replicate: Replicate,
+    environment: Environment | DeploymentError,
+    outcome: Deployment | DeploymentError,
+    started_at: datetime,
+) -> DeploymentRecord:
+    setup = replicate.setup
+    up = outcome if isinstance(outcome, Deployment) else None
+    error = outcome if isinstance(outcome, DeploymentError) else None
+    built = environment if isinstance(environment, Environment) else None
+    return DeploymentRecord(
+        run_id=session.run_id,
+        deployment_id=replicate.deployment_id,
+        round=replicate.round,
+        server=setup.server,
+        server_version=built.version if built else "",
+        environment=built.fingerprint if built else "",
+        model=setup.export.model,
+        format=setup.export.format,
+        precision=setup.export.precision,
+        options=setup.options_map,
+        started_at=started_at,
+        cold_start_ns=up.cold_start_ns if up else None,
+        model_load_ns=up.model_load_ns if up else None,
+        rss_bytes=up.rss_bytes if up else None,
+        limits=up.limits if up else {},
+        log_path=str(_log_path(session, replicate).relative_to(session.settings.home)),
+        failure_kind=error.kind if error else None,
+        failure=error.detail if error else None,
+        log_tail=error.log_tail if error else "",
+    )

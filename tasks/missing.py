@@ -1,0 +1,36 @@
+"""A planned cell that is not timed leaves a record that says why; it never just fails to appear."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from nightbench.plan import Cell
+from nightbench.record import MissingRecord
+from tasks.session import Session
+
+__all__ = ["Why", "record_missing"]
+
+Why = Literal["export_failed", "parity_failed", "deployment_failed", "measuring_failed"]
+
+
+def record_missing(session: Session, cells: Iterable[Cell], why: Why, detail: str) -> None:
+    """Leave one record a cell and count them as done."""
+    for cell in cells:
+        setup = cell.setup
+        session.record(
+            MissingRecord(
+                run_id=session.run_id,
+                cell_id=cell.cell_id,
+                round=cell.round,
+                server=setup.server,
+                model=setup.export.model,
+                format=setup.export.format,
+                precision=setup.export.precision,
+                options=setup.options_map,
+                protocol=cell.protocol,
+                batch=cell.batch,
+                load=cell.load,
+                reason=why,
+                detail=detail,
+            )
+        )
+        session.progress.done(1)

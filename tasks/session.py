@@ -1,0 +1,77 @@
+"""One run in progress: what every stage needs to know, and the one way to leave a record."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from db.spool import Spool
+from nightbench.catalog import Catalog
+from nightbench.errors import NightbenchError
+from nightbench.ledger import Ledger
+from nightbench.plan import Plan
+from nightbench.record import Record
+from nightbench.server import ServerSpec
+from nightbench.settings import Settings
+from nightbench.suite import Suite
+from tasks import machine
+from tasks.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from db.store import Store  # SQLAlchemy is not on every machine that measures
+
+__all__ = ["Cancelled", "Session", "never", "new_run_id"]
+
+
+class Cancelled(NightbenchError):
+    """Somebody asked the run to stop; what is finished is kept, and `nightbench run --resume` does the rest."""
+
+
+def never() -> bool:
+    """The default answer to "should I stop?"."""
+    return False
+
+
+def new_run_id(suite: str, now: datetime) -> str:
+    """Sorts by time, says what ran, and is never given twice."""
+    return f"{now:%Y%m%d-%H%M%S}-{suite}-{secrets.token_hex(2)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The state of one run. Stages take it and leave records through `record`; they share nothing else."""
+
+    run_id: str
+    suite: Suite
+    plan: Plan
+    """What is left to do: all of the suite, or less when a run is resumed."""
+    catalog: Catalog
+    settings: Settings
+    spool: Spool
+    place: machine.Placement
+    hardware: str
+    context: Mapping[str, str]
+    store: "Store | None" = None
+    """The database; ``None`` for a run that leaves its results in the spool."""
+    progress: Progress = field(default_factory=Silent)
+    ledger: Ledger = field(default_factory=Ledger)
+    should_stop: Callable[[], bool] = never
+
+    @property
+    def folder(self) -> Path:
+        """Where this run's samples, logs and report lie."""
+        return self.settings.runs / self.run_id
+
+    def server(self, name: str) -> ServerSpec:
+        return self.catalog.servers[name]
+
+    def record(self, record: Record) -> None:
+        """Make ``record`` durable before anybody acts on it."""
+        self.spool.append(record)
+
+    def check_stop(self) -> None:
+        """Raise `Cancelled` if the run was asked to stop."""
+        if self.should_stop():
+            raise Cancelled(f"run {self.run_id} was cancelled; `nightbench run --resume {self.run_id}` does the rest")

@@ -1,0 +1,310 @@
+"""What goes into the database comes out equal, once, and a record it cannot take costs no other."""
+
+import dataclasses
+from base64 import b64encode
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from db import embedded
+from db.engine import open_engine
+from db.errors import DatabaseDown
+from db.measurement_tables import cases, measurements, telemetry
+from db.store import Store
+from db.tables import deployments, missing_cells, parity, runs
+from nightbench.errors import UsageError
+from nightbench.load import Arrival, ClosedLoop, OpenLoop
+from nightbench.model import Format, Precision
+from nightbench.record import (
+    ArtifactRecord,
+    Case,
+    DeploymentRecord,
+    Doubt,
+    Estimate,
+    MeasurementRecord,
+    MissingRecord,
+    ParityRecord,
+    Reason,
+    Record,
+    RunFinished,
+    RunStarted,
+    Series,
+)
+from nightbench.server import Protocol
+
+Night = Callable[..., list[Record]]
+RUN_NUMBERS = count()
+
+
+def _same(left: list[Record], right: list[Record]) -> bool:
+    """Equal but for order; by their sorted fields, because NaN differs from itself."""
+
+    def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            fields = [(field.name, plain(getattr(value, field.name))) for field in dataclasses.fields(value)]
+            return type(value).__name__, fields
+        if isinstance(value, dict):
+            return sorted((key, plain(item)) for key, item in value.items())
+        if isinstance(value, tuple):
+            return [plain(item) for item in value]
+        if isinstance(value, datetime):
+            return value.timestamp()
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+    return sorted(repr(plain(item)) for item in left) == sorted(repr(plain(item)) for item in right)
+
+
+def test_a_night_comes_back_equal_and_only_once(store: Store, night: Night) -> None:
+    records = night()
+    first = store.ingest(records)
+    assert (first.new, first.known, first.refused) == (len(records), 0, ())
+    again = store.ingest(records + records)
+    assert (again.new, again.known) == (0, 2 * len(records))
+    assert _same(store.records("night-1"), records)
+    assert store.records("night-2") == []
+
+
+_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+_count = st.integers(0, 2**62)
+_small = st.integers(0, 2**31 - 1)
+_batch = st.integers(1, 2**31 - 1)
+_figure = st.floats(0, allow_infinity=False)
+_moment = st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.timezones())  # noqa: DTZ001 - zone drawn
+_option = st.booleans() | st.integers(-(2**31), 2**31) | st.floats(-1e15, 1e15) | _text
+_options = st.dictionaries(_text, _option, max_size=3)
+_facts = st.dictionaries(_text, _text, max_size=3)
+_format, _precision, _protocol = st.sampled_from(Format), st.sampled_from(Precision), st.sampled_from(Protocol)
+_load = st.builds(ClosedLoop, _batch) | st.builds(OpenLoop, st.floats(1e-6, 1e9), st.sampled_from(Arrival))
+_estimate = st.lists(_figure, min_size=3, max_size=3).map(sorted).map(lambda s: Estimate(s[1], s[0], s[2])) | st.builds(
+    Estimate, _figure
+)
+_quantiles = st.dictionaries(st.sampled_from(["p50", "p90", "p95", "p99", "p99.9"]), _estimate, max_size=5)
+_case = st.builds(
+    Case,
+    *(_text, _small, _text, _format, _precision, _text, _options, _protocol, _batch, _load, _small, _text, _small),
+)
+_series = (
+    st.lists(st.tuples(_small, st.floats()), max_size=5)
+    .map(tuple)
+    .flatmap(
+        lambda points: st.builds(
+            Series, _text, _text, st.just(tuple(at for at, _ in points)), st.just(tuple(value for _, value in points))
+        )
+    )
+)
+
+
+def _records(run: str) -> st.SearchStrategy[list[Record]]:
+    same = st.just(run)
+    maybe = st.none() | _count
+    size = st.shared(_count, key="size")
+    # One file has one size, whoever writes it down.
+    sha = size.map(lambda size_bytes: f"sha-{size_bytes}")
+    return st.lists(
+        st.one_of(
+            st.builds(RunStarted, same, _text, _count, _moment, _text, _facts, _text, _small),
+            st.builds(
+                RunFinished,
+                *(same, _moment, st.sampled_from(["completed", "failed", "cancelled"])),
+                *(st.dictionaries(_text, _count, max_size=3), _text),
+            ),
+            st.builds(
+                ArtifactRecord,
+                *(same, _text, _small, _format, _precision, _text, sha, size, maybe, st.booleans(), _facts),
+                *(st.booleans(), st.none() | _text),
+            ),
+            st.builds(
+                ParityRecord,
+                *(same, _text, _format, _precision, _text, _text, _batch, _figure, _figure, st.floats()),
+                *(st.none() | _figure, st.booleans(), _text),
+            ),
+            st.builds(
+                DeploymentRecord,
+                *(same, _text, _small, _text, _text, _text, _text, _format, _precision, _options, _moment),
+                *(maybe, maybe, maybe, _facts, _text, st.none() | _text, st.none() | _text, _text),
+            ),
+            st.builds(
+                MeasurementRecord,
+                *(same, _text, _small, _text, _case, _moment, _count, _count),
+                *(st.dictionaries(_text, st.integers(0, 2**50), max_size=3), st.none() | _figure, _estimate),
+                *(_quantiles, _quantiles, st.dictionaries(_text, st.floats(), max_size=3)),
+                st.binary(max_size=20).map(lambda content: b64encode(content).decode()),
+                *(st.none() | _figure, st.lists(_series, max_size=3).map(tuple), _facts),
+                st.lists(st.builds(Doubt, st.sampled_from(Reason), _text), max_size=2).map(tuple),
+            ),
+            st.builds(
+                MissingRecord,
+                *(same, _text, _small, _text, _text, _format, _precision, _options, _protocol, _batch, _load),
+                *(st.sampled_from(["export_failed", "parity_failed"]), _text),
+            ),
+        ),
+        max_size=5,
+        unique_by=_natural_key,
+    )
+
+
+def _natural_key(record: Record) -> tuple[Any, ...]:
+    names = ("cell_id", "deployment_id", "model", "model_version", "format", "precision", "weights", "output", "batch")
+    of_kind = {"measurement": names[:1], "missing": names[:1], "deployment": names[1:2]}.get(record.kind, names)
+    return record.kind, *(getattr(record, name, None) for name in of_kind)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_record_comes_back_equal(store: Store, data: st.DataObject) -> None:
+    run_id = f"run-{next(RUN_NUMBERS)}"
+    records = data.draw(_records(run_id))
+    assert store.ingest(records).refused == ()
+    assert _same(store.records(run_id), records)
+
+
+@pytest.mark.parametrize(
+    ("record", "tables"),
+    [
+        (RunStarted, [runs]),
+        (RunFinished, [runs]),
+        (ParityRecord, [parity]),
+        (DeploymentRecord, [deployments]),
+        (Case, [cases]),
+        (MissingRecord, [missing_cells]),
+    ],
+)
+def test_every_field_has_its_column(record: Any, tables: list[Any]) -> None:
+    """Whoever adds a field to a record learns here that the tables need a step too."""
+    columns = {column.name for table in tables for column in table.columns} | {"kind", "load"}
+    assert {field.name for field in dataclasses.fields(record)} <= columns
+
+
+def test_a_record_out_of_bounds_costs_itself_alone(store: Store, night: Night, measurement: Any) -> None:
+    beyond = measurement("night-1", "beyond", throughput_rps=Estimate(10.0, 11.0, 12.0))
+    garbled = measurement("night-1", "garbled", histogram="not base64!")
+    too_big = measurement("night-1", "too-big", warmup_ns=2**70)
+    records = night()
+    done = store.ingest([beyond, *records, garbled, too_big])
+    assert (done.new, done.known, len(done.refused)) == (len(records), 0, 3)
+    assert done.refused[0].record.startswith("measurement night-1 beyond")
+    assert "throughput_interval" in done.refused[0].reason
+    assert store.cell_ids("night-1") == {"c0", "c1", "gone"}
+
+
+def test_records_whose_run_or_deployment_was_lost_are_kept_and_found_later(store: Store, night: Night) -> None:
+    records = night()
+    lost = [record for record in records if isinstance(record, RunStarted | DeploymentRecord | ArtifactRecord)]
+    rest = [record for record in records if record not in lost]
+    assert store.ingest(rest).refused == ()
+    assert _same(store.records("night-1"), rest)
+    (orphan,) = store.history()
+    assert (orphan.suite, orphan.measured, orphan.status) == ("unknown", 2, "completed")
+    assert store.ingest(lost).new == len(lost)
+    assert _same(store.records("night-1"), records)
+
+
+def test_a_cell_written_twice_keeps_its_first_figures(store: Store, measurement: Any) -> None:
+    first = measurement("night-1", "c0", telemetry=())
+    second = measurement("night-1", "c0", throughput_rps=Estimate(1.0))
+    assert store.ingest([first, second]).new == 1
+    store.ingest([second])
+    assert store.records("night-1") == [first]
+
+
+def test_a_resumed_run_ends_with_its_last_end(store: Store, night: Night) -> None:
+    *_, end = night()
+    assert isinstance(end, RunFinished)
+    earlier = dataclasses.replace(end, finished_at=end.finished_at - timedelta(hours=1), status="cancelled")
+    assert store.ingest([earlier, end]).new == 2
+    assert store.ingest([end, earlier]).known == 2
+    assert store.records("night-1") == [end]
+
+
+def test_a_nul_in_a_log_does_not_cost_the_record(store: Store, night: Night) -> None:
+    died = next(record for record in night() if isinstance(record, DeploymentRecord))
+    store.ingest([dataclasses.replace(died, log_tail="a\0b \\u0000 c\\\0")])
+    (back,) = store.records("night-1")
+    assert isinstance(back, DeploymentRecord)
+    assert back.log_tail == "a\ufffdb \\u0000 c\\\ufffd"
+
+
+def test_history_counts_and_orders_nights(store: Store, night: Night, measurement: Any) -> None:
+    monday = datetime(2026, 11, 16, 3, tzinfo=UTC)
+    store.ingest(night("a-monday", started_at=monday)[:-1])
+    store.ingest(night("a-tuesday", started_at=monday + timedelta(days=1)))
+    store.ingest([measurement("a-tuesday", "late", doubts=(Doubt(Reason.LATE_SENDS, "9 %"),))])
+    tuesday, before = store.history()
+    assert (tuesday.run_id, tuesday.status, tuesday.suite) == ("a-tuesday", "completed", "smoke")
+    assert (tuesday.planned, tuesday.measured, tuesday.missing, tuesday.doubted) == (3, 3, 1, 1)
+    assert (before.run_id, before.status, before.finished_at) == ("a-monday", None, None)
+    assert store.history(limit=1) == [tuesday]
+    assert store.history(suite="nightly") == []
+
+
+def test_a_run_is_meant_by_any_beginning_that_is_its_own(store: Store, night: Night) -> None:
+    with pytest.raises(UsageError, match="no run is stored yet"):
+        store.run_id("last")
+    monday = datetime(2026, 11, 16, 3, tzinfo=UTC)
+    for day, name in enumerate(["20261116-ab", "20261116-ac", "20261116-a", "2026%"]):
+        store.ingest(night(name, started_at=monday + timedelta(days=day)))
+    assert store.run_ids("20261116-a") == ["20261116-a", "20261116-ac", "20261116-ab"]
+    assert store.run_id("last") == "2026%"
+    assert store.run_id("2026%") == "2026%"
+    assert store.run_id("20261116-ac") == "20261116-ac"
+    assert store.run_id("20261116-a") == "20261116-a"
+    with pytest.raises(UsageError, match=r"could be .* write more of it"):
+        store.run_id("2026")
+    with pytest.raises(UsageError, match="no stored run begins with 'x'"):
+        store.run_id("x")
+
+
+def test_telemetry_and_figures_lie_in_columns(store: Store, url: str, measurement: Any) -> None:
+    doubted = measurement("night-1", "c1", doubts=(Doubt(Reason.ERRORS, "4 of 904"),))
+    store.ingest([measurement("night-1", "c0"), doubted])
+    with open_engine(url, pooled=False).connect() as connection:
+        row = connection.execute(measurements.select().where(measurements.c.cell_id == "c1")).one()
+        assert (row.ok_count, row.failed_count, row.doubted) == (900, 4, True)
+        assert (row.latency_p50_ns, row.latency_p50_low_ns, row.latency_p99_high_ns) == (5e7, 4.5e7, None)
+        assert bytes(row.histogram) == bytes(range(256)) * 4
+        series = connection.execute(telemetry.select().order_by(telemetry.c.cell_id, telemetry.c.ordinal)).first()
+        assert series is not None
+        assert (series.metric, series.offset_ms[:2], series.values[1]) == ("cpu_percent", [0, 200], 1 / 3)
+
+
+def test_views_keep_a_doubted_night_as_a_gap(store: Store, url: str, measurement: Any) -> None:
+    doubts = (Doubt(Reason.FOREIGN_LOAD, "30 %"),)
+    later = datetime(2026, 11, 21, 3, tzinfo=UTC)
+    figures = [Estimate(80.0), Estimate(100.0), Estimate(90.0)]
+    good = [measurement("night-1", f"c{n}", round=n, throughput_rps=figure) for n, figure in enumerate(figures)]
+    store.ingest([*good, measurement("night-2", "c0", started_at=later, doubts=doubts)])
+    with open_engine(url, pooled=False).connect() as connection:
+        nights = connection.execute(
+            text("SELECT run_id, rounds, doubted_rounds, throughput_rps FROM series_nights ORDER BY run_id")
+        )
+        assert [tuple(row) for row in nights] == [("night-1", 3, 0, 90.0), ("night-2", 1, 1, None)]
+        latest = connection.execute(text("SELECT run_id, doubted FROM latest_measurements"))
+        assert [tuple(row) for row in latest] == [("night-2", True)]
+
+
+def test_a_database_that_goes_away_in_the_middle_keeps_nothing_half(
+    store: Store, night: Night, postgres_home: Path
+) -> None:
+    records = night()
+
+    def interrupted() -> Any:
+        yield from records[:4]
+        embedded.stop(postgres_home)
+        yield from records[4:]
+
+    try:
+        with pytest.raises(DatabaseDown, match="does not answer"):
+            store.ingest(interrupted())
+        with pytest.raises(DatabaseDown):
+            store.history()
+    finally:
+        embedded.start(postgres_home)
+    assert store.history() == []
+    assert store.ingest(records).new == len(records)

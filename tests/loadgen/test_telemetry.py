@@ -1,0 +1,413 @@
+"""Telemetry: exact where it can be, absent where it must be, and never in the way."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadgen.sources import triton
+from loadgen.sources.nvidia import NvidiaGpus
+from loadgen.sources.processes import ProcessTree
+from loadgen.telemetry import Telemetry
+from nightbench.record import Series
+
+# Answers every line with one, after burning a tenth of a second of processor time.
+BURNER = """
+import sys, time
+print("up", flush=True)
+for line in sys.stdin:
+    end = time.process_time() + 0.1
+    while time.process_time() < end:
+        pass
+    print("done", flush=True)
+"""
+# Starts a burner as its child and passes its own streams on to it.
+PARENT = f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', {BURNER!r}]))"
+
+Program = subprocess.Popen[str]
+Start = Callable[[str], Program]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a Python program and wait until it says that it is up."""
+    started: list[Program] = []
+
+    def run(source: str) -> Program:
+        program = subprocess.Popen(
+            [sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        started.append(program)
+        assert program.stdout is not None
+        assert program.stdout.readline() == "up\n"
+        return program
+
+    yield run
+    for program in started:
+        kill(program)
+
+
+def burn(program: Program) -> None:
+    assert program.stdin is not None
+    assert program.stdout is not None
+    program.stdin.write("burn\n")
+    program.stdin.flush()
+    assert program.stdout.readline() == "done\n"
+
+
+def kill(program: Program) -> None:
+    """End a program and its children, and close its pipes."""
+    with suppress(psutil.Error):
+        for child in psutil.Process(program.pid).children(recursive=True):
+            child.kill()
+    program.kill()
+    program.communicate()
+
+
+def wait_for(series: Callable[[], tuple[Series, ...]], *wanted: tuple[str, str]) -> dict[tuple[str, str], Series]:
+    """The series by source and metric, once all the wanted ones are there."""
+    deadline = time.monotonic() + 60
+    while True:
+        found = {(one.source, one.metric): one for one in series()}
+        if found.keys() >= set(wanted):
+            return found
+        assert time.monotonic() < deadline, f"{wanted} never came, only {sorted(found)}"
+        time.sleep(0.01)
+
+
+# -- processes
+
+
+def test_processor_time_is_exact(start: Start) -> None:
+    program = start(BURNER)
+    tree, process = ProcessTree(program.pid), psutil.Process(program.pid)
+    tree.read()
+    before = process.cpu_times()
+    used_s = 0.0
+    for _ in range(3):
+        burn(program)
+        usage = tree.read()
+        assert usage is not None
+        used_s += usage.cpu_s
+    after = process.cpu_times()
+    tick_s = 1 / os.sysconf("SC_CLK_TCK")
+    assert used_s == pytest.approx(after.user + after.system - before.user - before.system, abs=2 * tick_s)
+    assert used_s >= 0.3 - 2 * tick_s
+
+
+def test_the_whole_tree_counts(start: Start) -> None:
+    program = start(PARENT)
+    tree = ProcessTree(program.pid)
+    tree.read()
+    burn(program)
+    usage = tree.read()
+    assert usage is not None
+    assert usage.cpu_s >= 0.08
+    assert usage.threads == 2
+    assert usage.rss_bytes > psutil.Process(program.pid).memory_info().rss
+
+
+def test_children_that_come_later_are_found(start: Start) -> None:
+    spawner = f"""
+import subprocess, sys
+print("up", flush=True)
+sys.stdin.readline()
+sys.exit(subprocess.call([sys.executable, "-c", {BURNER!r}]))
+"""
+    program = start(spawner)
+    tree = ProcessTree(program.pid, rescan_every=2)
+    first = tree.read()
+    assert program.stdin is not None
+    assert program.stdout is not None
+    program.stdin.write("go\n")
+    program.stdin.flush()
+    assert program.stdout.readline() == "up\n"
+    usages = [first, tree.read(), tree.read()]
+    assert [usage.threads for usage in usages if usage is not None] == [1, 1, 2]
+
+
+def test_a_tree_that_dies_has_no_usage(start: Start) -> None:
+    program = start(PARENT)
+    tree = ProcessTree(program.pid)
+    assert tree.read() is not None
+    kill(program)
+    for _ in range(6):
+        usage = tree.read()
+    assert usage is None
+
+
+@pytest.mark.parametrize("pid", [-1, 2**22 + 1, 2**40])
+def test_a_process_that_never_was_has_no_usage(pid: int) -> None:
+    assert ProcessTree(pid).read() is None
+
+
+def test_a_zombie_has_no_usage() -> None:
+    program = subprocess.Popen([sys.executable, "-c", ""])
+    try:
+        os.waitid(os.P_PID, program.pid, os.WEXITED | os.WNOWAIT)
+        assert ProcessTree(program.pid).read() is None
+    finally:
+        program.wait()
+
+
+# -- the sampler
+
+
+def test_it_samples_server_client_and_everything_else(start: Start) -> None:
+    server, client, began = start(BURNER), start(BURNER), time.time()
+    with Telemetry(server.pid, None, interval_s=0.01, client_pid=client.pid) as telemetry:
+        burn(server)
+        found = wait_for(
+            lambda: telemetry.series(began, time.time()),
+            ("server", "cpu_percent"),
+            ("server", "rss_bytes"),
+            ("server", "threads"),
+            ("client", "cpu_percent"),
+            ("machine", "foreign_cpu_percent"),
+        )
+    window_ms = (time.time() - began) * 1000
+    for one in found.values():
+        assert len(one.offset_ms) == len(one.values) > 0
+        assert list(one.offset_ms) == sorted(one.offset_ms)
+        assert 0 <= one.offset_ms[0] <= one.offset_ms[-1] <= window_ms + 1
+    assert set(found["server", "threads"].values) == {1.0}
+    assert max(found["server", "cpu_percent"].values) > 0
+    assert min(found["machine", "foreign_cpu_percent"].values) >= 0
+
+
+def test_foreign_load_is_known_only_once_the_client_is(start: Start) -> None:
+    server, client, began = start(BURNER), start(BURNER), time.time()
+    pids: list[int] = []
+    with Telemetry(server.pid, None, interval_s=0.01) as telemetry:
+        telemetry.client_pid = lambda: pids[0] if pids else None
+
+        def series() -> tuple[Series, ...]:
+            return telemetry.series(began, time.time())
+
+        found = wait_for(series, ("server", "cpu_percent"))
+        assert {source for source, _ in found} == {"server"}
+        pids.append(client.pid)
+        wait_for(series, ("machine", "foreign_cpu_percent"), ("client", "rss_bytes"))
+
+
+def test_a_window_holds_its_own_samples_only(start: Start) -> None:
+    program = start(BURNER)
+    with Telemetry(program.pid, None, interval_s=0.01) as telemetry:
+        wait_for(lambda: telemetry.series(0, time.time()), ("server", "threads"))
+    whole = next(one for one in telemetry.series(0, 2**33) if one.metric == "threads")
+    first_s = whole.offset_ms[0] / 1000
+    early = next(one for one in telemetry.series(first_s - 5, first_s + 0.001) if one.metric == "threads")
+    assert early.offset_ms == (5000,)
+    assert telemetry.series(first_s - 5, first_s - 1) == ()
+
+
+def test_a_server_that_dies_ends_its_series_and_nothing_else(start: Start) -> None:
+    server, client, began = start(BURNER), start(BURNER), time.time()
+
+    def samples(metric: tuple[str, str]) -> int:
+        found = wait_for(lambda: telemetry.series(began, time.time()), metric)
+        return len(found[metric].values)
+
+    with Telemetry(server.pid, None, interval_s=0.01, client_pid=client.pid) as telemetry:
+        samples(("server", "threads"))
+        kill(server)
+        died_with = samples(("machine", "foreign_cpu_percent"))
+        while samples(("machine", "foreign_cpu_percent")) < died_with + 10:
+            time.sleep(0.01)
+    assert samples(("server", "threads")) < samples(("machine", "foreign_cpu_percent"))
+
+
+def test_nothing_to_watch_is_nothing_found() -> None:
+    with Telemetry(None, None, interval_s=0.01) as telemetry:
+        pass
+    assert [one for one in telemetry.series(0, 2**33) if not one.source.startswith("gpu")] == []
+
+
+# -- Triton's counters
+
+PAGE = """\
+# HELP nv_inference_request_success Number of successful inference requests, all batch sizes
+# TYPE nv_inference_request_success counter
+nv_inference_request_success{{model="a",version="1"}} {requests}
+nv_inference_request_success{{model="warm",version="1"}} 5
+# TYPE nv_inference_count counter
+nv_inference_count{{model="a",version="1"}} {items}
+# TYPE nv_inference_exec_count counter
+nv_inference_exec_count{{model="a",version="1"}} {executions}
+# TYPE nv_inference_queue_duration_us counter
+nv_inference_queue_duration_us{{model="a",version="1"}} {queue_us}
+# TYPE nv_inference_compute_input_duration_us counter
+nv_inference_compute_input_duration_us{{model="a",version="1"}} 100
+# TYPE nv_inference_compute_infer_duration_us counter
+nv_inference_compute_infer_duration_us{{model="a",version="1"}} {infer_us}
+# TYPE nv_inference_compute_output_duration_us counter
+nv_inference_compute_output_duration_us{{model="a",version="1"}} 300
+# TYPE nv_cpu_utilization gauge
+nv_cpu_utilization 0.4
+"""
+BEFORE = PAGE.format(requests=10, items=10, executions=10, queue_us=1000, infer_us=7000)
+AFTER = PAGE.format(requests=30, items=90, executions=14, queue_us=5000, infer_us=57000)
+
+
+@pytest.fixture
+def publish() -> Iterator[Callable[..., str]]:
+    """Serve the given pages one after the other, the last one forever; the URL."""
+    servers = []
+
+    def start_server(*pages: str, status: int = 200) -> str:
+        left = list(pages)
+
+        class Page(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = (left.pop(0) if len(left) > 1 else left[0]).encode()
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}/metrics"
+
+    yield start_server
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def triton_figures(url: str | None) -> dict[str, float]:
+    with Telemetry(None, url) as telemetry:
+        pass
+    found = [one for one in telemetry.series(1000, 1012.5) if one.metric.startswith("triton_")]
+    assert all(one.source == "server" and one.offset_ms == (12_500,) for one in found)
+    return {one.metric: one.values[0] for one in found}
+
+
+def test_tritons_counters_become_figures_of_the_cell(publish: Callable[..., str]) -> None:
+    assert triton_figures(publish(BEFORE, AFTER)) == {
+        "triton_requests": 20,
+        "triton_queue_us_per_request": 200,
+        "triton_compute_us_per_request": 2500,
+        "triton_batch_size_mean": 20,
+    }
+
+
+def test_no_requests_leave_no_means(publish: Callable[..., str]) -> None:
+    assert triton_figures(publish(BEFORE)) == {"triton_requests": 0}
+
+
+def test_a_server_that_started_anew_has_no_figures(publish: Callable[..., str]) -> None:
+    assert triton_figures(publish(AFTER, BEFORE)) == {}
+
+
+def test_pages_that_are_not_tritons_have_no_figures(publish: Callable[..., str]) -> None:
+    assert triton_figures(publish("<html>{not prometheus}")) == {}
+    assert triton_figures(publish("# TYPE up gauge\nup 1\n")) == {}
+    assert triton_figures(publish(BEFORE, AFTER, status=500)) == {}
+    assert triton_figures("http://127.0.0.1:9/metrics") == {}
+    assert triton_figures("file:///etc/hostname") == {}
+
+
+@given(page=st.one_of(st.text(max_size=80), st.text('nv_inferec{}"=,#\\ \n01eE+-.', max_size=80)))
+def test_any_page_is_counters_or_a_value_error(page: str) -> None:
+    with suppress(ValueError):
+        triton.counters(page)
+
+
+# -- NVML
+
+
+class NVMLError(Exception):
+    pass
+
+
+class FakeNvml(SimpleNamespace):
+    """Two GPUs, the second of which does not tell its power."""
+
+    NVMLError = NVMLError
+    NVML_CLOCK_SM = 1
+    NVML_TEMPERATURE_GPU = 0
+
+    def __init__(self, fails: bool = False) -> None:
+        super().__init__(calls=[], fails=fails)
+
+    def nvmlInit(self) -> None:  # noqa: N802 - NVML's names
+        self.calls.append("init")
+        if self.fails:
+            raise NVMLError
+
+    def nvmlShutdown(self) -> None:  # noqa: N802
+        self.calls.append("shutdown")
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        return 2
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
+        return index
+
+    def nvmlDeviceGetUtilizationRates(self, handle: int) -> SimpleNamespace:  # noqa: N802
+        return SimpleNamespace(gpu=90 + handle, memory=1)
+
+    def nvmlDeviceGetMemoryInfo(self, handle: int) -> SimpleNamespace:  # noqa: N802
+        return SimpleNamespace(total=10**10, free=10**9, used=9 * 10**9)
+
+    def nvmlDeviceGetPowerUsage(self, handle: int) -> int:  # noqa: N802
+        if handle == 1:
+            raise NVMLError
+        return 345_600
+
+    def nvmlDeviceGetClockInfo(self, handle: int, kind: int) -> int:  # noqa: N802
+        return {self.NVML_CLOCK_SM: 1980}[kind]
+
+    def nvmlDeviceGetTemperature(self, handle: int, sensor: int) -> int:  # noqa: N802
+        return {self.NVML_TEMPERATURE_GPU: 61}[sensor]
+
+
+def test_gpus_tell_what_they_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml = FakeNvml()
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    gpus = NvidiaGpus()
+    found = {(gpu, metric): value for gpu, metric, value in gpus.read()}
+    assert found["gpu0", "utilisation_percent"] == 90
+    assert found["gpu1", "utilisation_percent"] == 91
+    assert found["gpu0", "memory_bytes"] == 9e9
+    assert found["gpu0", "power_w"] == 345.6
+    assert ("gpu1", "power_w") not in found
+    assert found["gpu1", "sm_clock_mhz"] == 1980
+    assert found["gpu1", "temperature_c"] == 61
+    gpus.close()
+    assert gpus.read() == []
+    assert nvml.calls == ["init", "shutdown"]
+
+
+def test_gpus_are_a_source_of_telemetry(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml = FakeNvml()
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    with Telemetry(None, None, interval_s=0.01) as telemetry:
+        found = wait_for(lambda: telemetry.series(0, time.time()), ("gpu1", "temperature_c"))
+    assert found["gpu0", "power_w"].values[0] == 345.6
+    assert nvml.calls == ["init", "shutdown"]
+
+
+@pytest.mark.parametrize("module", [None, FakeNvml(fails=True)])
+def test_without_a_driver_or_the_package_there_are_no_gpus(
+    module: FakeNvml | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", module)
+    gpus = NvidiaGpus()
+    assert gpus.read() == []
+    gpus.close()

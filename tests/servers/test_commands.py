@@ -1,0 +1,148 @@
+"""What each server would start, without starting it."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from nightbench.errors import DeploymentError
+from nightbench.model import Artifact, Format, Precision
+from nightbench.server import OptionValue, ServeRequest
+from servers import discover
+from tests.servers.toy import MODEL
+
+
+def request(workdir: Path, name: str, **options: OptionValue) -> ServeRequest:
+    spec = discover()[name]
+    artifact = Artifact("toy", spec.formats[0], Precision.FP32, "random", Path("/models/toy.onnx"), "0" * 64, 1)
+    return ServeRequest(
+        model=MODEL,
+        artifact=artifact,
+        options=spec.resolve(options),
+        threads=2,
+        host="127.0.0.1",
+        ports={port: 20000 + at for at, port in enumerate(spec.ports)},
+        workdir=workdir,
+        load_time_path=workdir / "load_time_ns",
+        python=workdir / "env/bin/python",
+        site_packages=workdir / "env/lib/python3.11/site-packages",
+    )
+
+
+def flags(argv: tuple[str, ...]) -> dict[str, str]:
+    return {name: value for name, value in pairwise(argv) if name.startswith("--")}
+
+
+@pytest.mark.parametrize("name", ["fastapi", "flask", "onnxruntime"])
+def test_a_baseline_runs_isolated_with_all_it_needs(tmp_path: Path, name: str) -> None:
+    asked = request(tmp_path, name)
+    command = discover()[name].command(asked)
+    script = str(discover()[name].folder / "serve.py")
+    assert command.argv[:4] == (str(asked.python), "-I", "-u", script)
+    given = flags(command.argv)
+    assert given["--artifact"] == "/models/toy.onnx"
+    assert (given["--host"], given["--port"]) == ("127.0.0.1", "20000")
+    assert given["--threads"] == command.env["OMP_NUM_THREADS"] == "2"
+    assert given["--load-time"] == str(asked.load_time_path)
+    assert json.loads(Path(given["--signature"]).read_text()) == {
+        "inputs": [
+            {"name": "image", "dtype": "<f4", "shape": [3, 4]},
+            {"name": "ids", "dtype": "<i8", "shape": [3]},
+        ],
+        "outputs": [
+            {"name": "scores", "dtype": "<f4", "shape": [5]},
+            {"name": "doubled", "dtype": "<i8", "shape": [3]},
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value", "flag"),
+    [
+        ("fastapi", "max_concurrency", 3, "--max-concurrency"),
+        ("flask", "workers", 2, "--gunicorn-workers"),
+        ("flask", "threads", 4, "--gunicorn-threads"),
+        ("onnxruntime", "max_concurrency", 3, "--max-concurrency"),
+        ("onnxruntime", "graph_optimization_level", "basic", "--graph-optimization-level"),
+        ("onnxruntime", "provider", "cuda", "--provider"),
+    ],
+)
+def test_an_option_reaches_its_server(tmp_path: Path, name: str, option: str, value: OptionValue, flag: str) -> None:
+    command = discover()[name].command(request(tmp_path, name, **{option: value}))
+    assert flags(command.argv)[flag] == str(value)
+
+
+def test_defaults_keep_servers_comparable() -> None:
+    for name in ("fastapi", "onnxruntime"):
+        assert discover()[name].resolve({})["max_concurrency"] == 1
+    assert discover()["flask"].resolve({}) == {"workers": 1, "threads": 1}
+    assert discover()["triton"].resolve({})["dynamic_batching"] is False
+    assert discover()["triton"].resolve({})["instance_count"] == 1
+
+
+def test_nothing_is_started_in_process(tmp_path: Path) -> None:
+    asked = request(tmp_path, "pytorch")
+    command = discover()["pytorch"].command(asked)
+    assert command.argv == (str(asked.python),)
+    assert command.env["OMP_NUM_THREADS"] == "2"
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    """The parts of the pytriton wheel that are looked for, empty; and a libpython beside the interpreter."""
+    library = tmp_path / "env/lib"
+    root = library / "python3.11/site-packages/pytriton/tritonserver"
+    for part in (
+        "backends/python/libtriton_python.so",
+        "python_backend_stubs/3.11/triton_python_backend_stub",
+        "python_backend_stubs/3.12/triton_python_backend_stub",
+    ):
+        (root / part).parent.mkdir(parents=True, exist_ok=True)
+        (root / part).touch()
+    (library / "libpython3.11.so.1.0").touch()
+    return root
+
+
+def test_triton_gets_a_repository_a_backend_and_loopback_addresses(tmp_path: Path, wheel: Path) -> None:
+    asked = request(tmp_path, "triton", dynamic_batching=True, max_batch_size=8)
+    command = discover()["triton"].command(asked)
+    given = flags(command.argv)
+    assert command.argv[0] == str(wheel / "bin/tritonserver")
+    for port, number in asked.ports.items():
+        assert given[f"--{port}-address"] == "127.0.0.1"
+        assert given[f"--{port}-port"] == str(number)
+    assert f"--backend-config=python,shm-region-prefix-name={tmp_path.name}_" in command.argv
+    assert command.env["PATH"].startswith(f"{tmp_path}/env/bin:")
+    assert str(tmp_path / "env/lib") in command.env["LD_LIBRARY_PATH"].split(":")
+
+    model = Path(given["--model-repository"]) / "toy"
+    config = (model / "config.pbtxt").read_text()
+    assert "max_batch_size: 8" in config
+    assert "max_queue_size: 64" in config
+    assert '"/models/toy.onnx"' in config
+    assert (model / "1/model.py").is_file()
+    backend = Path(given["--backend-directory"]) / "python"
+    assert {link.name: link.resolve() for link in backend.iterdir()} == {
+        "libtriton_python.so": wheel / "backends/python/libtriton_python.so",
+        "triton_python_backend_stub": wheel / "python_backend_stubs/3.11/triton_python_backend_stub",
+    }
+
+
+def test_triton_without_a_backend_for_this_python_says_which_it_has(tmp_path: Path, wheel: Path) -> None:
+    (wheel / "python_backend_stubs/3.11/triton_python_backend_stub").unlink()
+    (wheel / "python_backend_stubs/3.11").rmdir()
+    with pytest.raises(DeploymentError, match=r"no Python backend for python3\.11; it has 3\.12") as caught:
+        discover()["triton"].command(request(tmp_path, "triton"))
+    assert caught.value.kind == "no_environment"
+
+
+def test_formats_are_those_each_server_loads() -> None:
+    found = {name: set(spec.formats) for name, spec in discover().items()}
+    assert found == {
+        "fastapi": {Format.TORCHSCRIPT},
+        "flask": {Format.TORCHSCRIPT},
+        "onnxruntime": {Format.ONNX},
+        "pytorch": {Format.TORCHSCRIPT},
+        "triton": {Format.ONNX, Format.TORCHSCRIPT},
+    }
