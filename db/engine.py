@@ -52,7 +52,7 @@ def named_failures(url: str) -> Iterator[None]:
     except (OperationalError, InterfaceError) as error:
         raise DatabaseDown(f"database: {describe(url)} does not answer: {reason(error)}") from error
     except ProgrammingError as error:
-        if "does not exist" not in reason(error) and "UndefinedTable" not in type(error.orig).__name__:
+        if "does not exist" not in reason(error):
             raise
         raise UsageError(
             f"database: {describe(url)} holds no nightbench tables of this version; run `nightbench up` to make them"

@@ -79,7 +79,10 @@ def account() -> Account | None:
                 " run nightbench as another user, or set NIGHTBENCH_DATABASE_URL"
             ) from None
         subprocess.run(
-            [useradd, "--system", "--user-group", "--no-create-home", "--home-dir", SYSTEM, _OS_USER],
+            [
+                *(useradd, "--system", "--user-group", "--no-create-home", "--home-dir", SYSTEM),
+                *("--shell", "/usr/sbin/nologin", _OS_USER),
+            ],
             check=True,
             capture_output=True,
         )

@@ -1,24 +1,21 @@
 """One cell over the wire: prepare everything, be quiet, measure, conclude."""
 
-from loadgen.arrivals import offsets_ns
-from loadgen.clock import now_ns, quiet
+from loadgen.clock import quiet
 from loadgen.conclude import Stopwatch, conclude
 from loadgen.connection import resolve
 from loadgen.job import Job, JobResult
-from loadgen.loops import Window, run_closed, run_open
+from loadgen.loops import run_closed, run_open
 from loadgen.pool import Pool, rotation
 from loadgen.protocols import codec_for
-from loadgen.recorder import Recorder
+from loadgen.schedule import plan
 from loadgen.traffic import Traffic
 from loadgen.verify import Keeper
 from nightbench.errors import NightbenchError
 from nightbench.load import ClosedLoop
 from nightbench.server import Protocol
 
-__all__ = ["recorder_for", "run", "window_for"]
+__all__ = ["run"]
 
-_LEAD_NS = 10_000_000
-"""From making the schedule to its start, so that the first request is not late for our own reasons."""
 _MAX_CONNECTIONS = 512
 """Of an open loop. More would find the server's own limits rather than its latency."""
 
@@ -30,20 +27,6 @@ def run(job: Job) -> JobResult:
 
         return run_in_process(job)
     return _run_over_wire(job)
-
-
-def window_for(job: Job) -> Window:
-    """From now on; an open loop's first request is due a little later."""
-    start = now_ns() + (0 if isinstance(job.load, ClosedLoop) else _LEAD_NS)
-    end = start + int(job.duration_s * 1e9)
-    return Window(start, end, end + int(job.timeout_s * 1e9))
-
-
-def recorder_for(job: Job, window: Window) -> Recorder:
-    """Empty for a closed loop; the whole schedule for an open one."""
-    if isinstance(job.load, ClosedLoop):
-        return Recorder()
-    return Recorder.scheduled(window.start_ns + offsets_ns(job.load, job.duration_s, job.seed)[: job.max_requests])
 
 
 def _run_over_wire(job: Job) -> JobResult:
@@ -60,8 +43,7 @@ def _run_over_wire(job: Job) -> JobResult:
     keeper = Keeper(job.verify_every)
     closed = job.load.concurrency if isinstance(job.load, ClosedLoop) else None
     with quiet():
-        window = window_for(job)
-        recorder = recorder_for(job, window)
+        window, recorder = plan(job)
         traffic = Traffic(
             address, codec, requests, recorder, keeper, closed or _MAX_CONNECTIONS, int(job.timeout_s * 1e9)
         )

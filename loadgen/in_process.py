@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 
 from loadgen.clock import now_ns, quiet
 from loadgen.conclude import Stopwatch, conclude
-from loadgen.engine import recorder_for, window_for
 from loadgen.job import Job, JobResult
-from loadgen.loops import Window
 from loadgen.pool import Pool, rotation
 from loadgen.protocols.base import Tensors
 from loadgen.recorder import Recorder
+from loadgen.schedule import Window, plan
 from loadgen.verify import Keeper
 from nightbench.errors import NightbenchError
 from nightbench.load import ClosedLoop
@@ -61,11 +60,10 @@ def run_in_process(job: Job) -> JobResult:
     pool = Pool.read(job.pool, job.inputs, job.outputs)
     model, model_load_ns = load_model(job.endpoint)
     starts = rotation(pool, job.inputs, job.batch, job.seed)
+    requests = [pool.request(start, job.batch) for start in starts]
     keeper = Keeper(job.verify_every)
     with quiet():
-        window = window_for(job)
-        recorder = recorder_for(job, window)
-        requests = [pool.request(start, job.batch) for start in starts]
+        window, recorder = plan(job)
         calls = _Calls(job, model, requests, recorder, keeper, window)
         watch = Stopwatch.start(window.start_ns)
         calls.run(_threads(job))

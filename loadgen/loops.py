@@ -1,27 +1,18 @@
 """The two loops: what makes the next request due. They ask different questions; see `nightbench.load`."""
 
 import sys
-from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from loadgen.clock import now_ns
 from loadgen.recorder import Recorder
+from loadgen.schedule import Window
 from loadgen.traffic import Traffic
 from nightbench.samples import Outcome
 
-__all__ = ["Window", "run_closed", "run_open"]
+__all__ = ["run_closed", "run_open"]
 
 _REST_NS = 10_000_000
 _MAX_REST_DOUBLINGS = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """When sending begins and ends, and when what is still in flight is given up."""
-
-    start_ns: int
-    end_ns: int
-    drained_ns: int
 
 
 def run_closed(

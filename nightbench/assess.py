@@ -83,7 +83,7 @@ def assess(
         *doubts.wrong_output(window, verified, wrong),
         *doubts.late_sends(load, window, lag),
         *doubts.client_saturated(client_cpu_ns, ended_ns - started_ns),
-        *doubts.rate_missed(load, rate, offered),
+        *doubts.rate_missed(load, window, rate),
         *doubts.littles_law(samples, load, window),
         *doubts.foreign_load(foreign_cpu_percent),
         *doubts.server_dead(server_died),

@@ -1,5 +1,6 @@
 """Every reason to doubt a cell's figures: one rule each, its threshold named and argued for."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -35,8 +36,10 @@ well when the lag lengthens p50 or p99 of the latency by more than this share, h
 MAX_CLIENT_CORES = 0.9
 """The engine is one thread. Above this share of a processor, requests wait for the client more than seldom."""
 MAX_RATE_MISS = 0.05
-"""Between 95 % and 105 % of the rate the queue is near enough to the one asked about; and chance, as told by the
+"""Between 95 % and 105 % of the rate the queue is near enough to the one asked about. Chance, as told by the
 throughput's interval, is no miss."""
+SCHEDULE_SIGMAS = 4.0
+"""Poisson arrivals come in more or less by chance; by this much in one cell of 16,000."""
 MAX_LITTLE_RESIDUAL = 0.1
 """Room for a client's pause between an answer and its next request. What the window's edges cut off comes on top."""
 MAX_FOREIGN_CPU_PERCENT = 10.0
@@ -125,18 +128,16 @@ def client_saturated(client_cpu_ns: int | None, run_ns: int) -> Iterator[Doubt]:
         )
 
 
-def rate_missed(load: Load, rate: Estimate, offered: float | None) -> Iterator[Doubt]:
-    """Successful answers came at another rate than the load asked for, by more than chance."""
-    if not isinstance(load, OpenLoop):
+def rate_missed(load: Load, window: Window, rate: Estimate) -> Iterator[Doubt]:
+    """The load point is not what it is called: not served at the rate that was due, or not due at the rate asked."""
+    if not isinstance(load, OpenLoop) or window.seconds <= 0.0:
         return
-    asked = load.rate_rps
-    by_chance = rate.low is not None and rate.high is not None and rate.low <= asked <= rate.high
-    if abs(rate.value - asked) > MAX_RATE_MISS * asked and not by_chance:
-        yield Doubt(
-            Reason.RATE_MISSED,
-            f"{rate.value:.4g} requests a second succeeded of {asked:.4g} asked for ({rate.value / asked - 1:+.1%}); "
-            f"{offered or 0.0:.4g} were due",
-        )
+    due, asked = len(window.due) / window.seconds, load.rate_rps
+    by_chance = rate.low is not None and rate.high is not None and rate.low <= due <= rate.high
+    if abs(rate.value - due) > MAX_RATE_MISS * due and not by_chance:
+        yield Doubt(Reason.RATE_MISSED, f"{rate.value:.4g} requests a second succeeded of {due:.4g} that were due")
+    elif abs(due - asked) > max(MAX_RATE_MISS * asked, SCHEDULE_SIGMAS * math.sqrt(asked / window.seconds)):
+        yield Doubt(Reason.RATE_MISSED, f"{due:.4g} requests a second were due, {asked:.4g} were asked for")
 
 
 def littles_law(samples: Samples, load: Load, window: Window) -> Iterator[Doubt]:

@@ -5,10 +5,10 @@ both are bounded: by `_HEAD_LIMIT` for each head, size line and trailer, by `_BO
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from urllib.parse import quote
 
 from loadgen.wire.base import Reply
+from loadgen.wire.http1_head import NO_HEAD, BadHttp, Head, parse_head
 from nightbench.samples import Outcome
 
 __all__ = ["Http1", "request_bytes"]
@@ -19,21 +19,6 @@ _MAX_INTERIM = 8
 _DETAIL_BYTES = 200
 
 _HEX = frozenset(b"0123456789abcdefABCDEF")
-
-
-class _Bad(Exception):
-    """What the peer sent is not HTTP/1.1. Never leaves this module."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Head:
-    status: int
-    line: str
-    """``503 Service Unavailable``."""
-    length: int | None
-    """Body bytes; ``None`` if chunked or ended by closing the connection."""
-    chunked: bool
-    keep_alive: bool
 
 
 def request_bytes(path: str, host: str, port: int, headers: Mapping[str, str], body: bytes) -> bytes:
@@ -76,8 +61,8 @@ class Http1:
         """Body or chunk bytes still to come."""
         self._interim = 0
         self._reusable = True
-        self._head = _NO_HEAD
-        self._known: tuple[bytes | None, _Head] = (None, _NO_HEAD)
+        self._head = NO_HEAD
+        self._known: tuple[bytes | None, Head] = (None, NO_HEAD)
         """The last head and its meaning: servers repeat themselves, so most are parsed by one comparison."""
 
     @property
@@ -106,7 +91,7 @@ class Http1:
         try:
             while (state := self._state) is not None and state():
                 pass
-        except _Bad as error:
+        except BadHttp as error:
             return self._fail(Outcome.PROTOCOL_ERROR, str(error))
         return self._reply() if state is None else None
 
@@ -149,7 +134,7 @@ class Http1:
         at = self._data.find(mark, self._at)
         length = (at if at >= 0 else len(self._data)) - self._at
         if length > _HEAD_LIMIT:
-            raise _Bad(f"{what} is longer than {_HEAD_LIMIT} bytes")
+            raise BadHttp(f"{what} is longer than {_HEAD_LIMIT} bytes")
         if at < 0:
             return None
         found = self._data[self._at : at]
@@ -159,7 +144,7 @@ class Http1:
     def _hold(self, part: bytes) -> None:
         self._held += len(part)
         if self._held > _BODY_LIMIT:
-            raise _Bad(f"the body is longer than {_BODY_LIMIT} bytes")
+            raise BadHttp(f"the body is longer than {_BODY_LIMIT} bytes")
         self._body.append(part)
 
     def _counted(self) -> bool:
@@ -178,19 +163,19 @@ class Http1:
         if raw == self._known[0]:
             head = self._known[1]
         else:
-            head = _parse_head(raw)
+            head = parse_head(raw)
             self._known = (raw, head)
         self._head = head
         if head.status < 200:
             self._interim += 1
             if head.status == 101 or self._interim > _MAX_INTERIM:
-                raise _Bad(f"unexpected answer {head.line}")
+                raise BadHttp(f"unexpected answer {head.line}")
         elif head.chunked:
             self._state = self._read_size
         elif head.length is None:
             self._state = self._read_to_end
         elif head.length > _BODY_LIMIT:
-            raise _Bad(f"a body of {head.length} bytes is announced")
+            raise BadHttp(f"a body of {head.length} bytes is announced")
         else:
             self._missing = head.length
             self._state = self._read_length if head.length else None
@@ -215,10 +200,10 @@ class Http1:
             return False
         digits = line.partition(b";")[0].strip(b" \t")
         if not 0 < len(digits) <= 16 or not _HEX.issuperset(digits):
-            raise _Bad(f"a chunk's size is {digits[:20]!r}")
+            raise BadHttp(f"a chunk's size is {digits[:20]!r}")
         self._missing = int(digits, 16)
         if self._missing > _BODY_LIMIT:
-            raise _Bad(f"a chunk of {self._missing} bytes is announced")
+            raise BadHttp(f"a chunk of {self._missing} bytes is announced")
         self._state = self._read_chunk if self._missing else self._read_trailer
         return True
 
@@ -231,7 +216,7 @@ class Http1:
     def _read_chunk_end(self) -> bool:
         mark = self._data[self._at : self._at + 2]
         if not b"\r\n".startswith(mark):
-            raise _Bad("a chunk is longer than it said")
+            raise BadHttp("a chunk is longer than it said")
         if len(mark) < 2:
             return False
         self._at += 2
@@ -244,52 +229,7 @@ class Http1:
             return False
         self._held += len(line)
         if self._held > _BODY_LIMIT:
-            raise _Bad("the trailers never end")
+            raise BadHttp("the trailers never end")
         if not line:
             self._state = None
         return True
-
-
-_NO_HEAD = _Head(0, "", 0, chunked=False, keep_alive=False)
-
-
-def _parse_head(raw: bytes) -> _Head:
-    lines = raw.decode("latin-1").split("\r\n")
-    version, _, line = lines[0].partition(" ")
-    code = line[:3]
-    if version not in {"HTTP/1.1", "HTTP/1.0"} or not (code.isascii() and code.isdigit() and len(code) == 3):
-        raise _Bad(f"the status line is {lines[0][:80]!r}")
-    if line[3:4] not in {"", " "} or code < "100":
-        raise _Bad(f"the status line is {lines[0][:80]!r}")
-    status = int(code)
-    lengths: set[str] = set()
-    codings: list[str] = []
-    connection: set[str] = set()
-    for header in lines[1:]:
-        name, colon, value = header.partition(":")
-        if not colon or not name or name != name.strip():
-            raise _Bad(f"a header is {header[:80]!r}")
-        match name.lower():
-            case "content-length":
-                lengths.update(part.strip() for part in value.split(","))
-            case "transfer-encoding":
-                codings += [part.strip().lower() for part in value.split(",")]
-            case "connection":
-                connection.update(part.strip().lower() for part in value.split(","))
-    if codings and codings != ["chunked"]:
-        raise _Bad(f"the transfer encoding is {', '.join(codings)[:80]!r}")
-    # RFC 9112, 6.3: both framings at once is how requests are smuggled; the answer cannot be trusted.
-    if codings and lengths:
-        raise _Bad("both a length and a transfer encoding are given")
-    if any(not (text.isascii() and text.isdigit() and len(text) <= 18) for text in lengths) or len(lengths) > 1:
-        raise _Bad(f"the content length is {', '.join(sorted(lengths))[:80]!r}")
-    bodiless = status < 200 or status in {204, 304}
-    length = 0 if bodiless else int(next(iter(lengths))) if lengths else None
-    persistent = "close" not in connection and (version == "HTTP/1.1" or "keep-alive" in connection)
-    return _Head(
-        status=status,
-        line=line.strip()[:120],
-        length=length,
-        chunked=bool(codings) and not bodiless,
-        keep_alive=persistent and (bool(codings) or length is not None),
-    )

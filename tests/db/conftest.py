@@ -129,7 +129,7 @@ def measurement(run_id: str, cell_id: str, **changes: object) -> MeasurementReco
         "context": {"kernel": "6.1", "governor": "performance"},
         "doubts": (),
     }
-    return MeasurementRecord(run_id=run_id, cell_id=cell_id, **(fields | changes))  # type: ignore[arg-type]
+    return MeasurementRecord(run_id=run_id, cell_id=cell_id, **(fields | changes))
 
 
 @pytest.fixture(name="measurement")
@@ -138,7 +138,7 @@ def measurement_fixture() -> Callable[..., MeasurementRecord]:
     return measurement
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def night() -> Callable[..., list[Record]]:
     """Records of a whole night: every kind of record, failures included."""
     return make_night

@@ -156,6 +156,7 @@ def _natural_key(record: Record) -> tuple[Any, ...]:
     return record.kind, *(getattr(record, name, None) for name in of_kind)
 
 
+# One database serves all examples: each has a run of its own.
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_record_comes_back_equal(store: Store, data: st.DataObject) -> None:

@@ -136,7 +136,7 @@ def job(pool: Path, tmp_path: Path) -> Callable[..., Job]:
             "tolerance": Tolerance(1e-6, 1e-6),
             "duration_s": 30.0 if "max_requests" in fields else 0.2,
             "samples": tmp_path / "samples.npz",
-            "timeout_s": 2.0,
+            "timeout_s": 10.0,
         }
         return Job(**(values | fields))  # type: ignore[arg-type]  # the test names the fields
 

@@ -123,9 +123,7 @@ def test_hostile_bodies_are_value_errors(body: bytes) -> None:
             continue
 
 
-@pytest.mark.parametrize(
-    "protocol", [Protocol.RAW_HTTP, Protocol.KSERVE_HTTP, Protocol.KSERVE_GRPC], ids=str
-)
+@pytest.mark.parametrize("protocol", [Protocol.RAW_HTTP, Protocol.KSERVE_HTTP, Protocol.KSERVE_GRPC], ids=str)
 def test_every_wire_protocol_has_its_codec(protocol: Protocol) -> None:
     codec = codec_for(endpoint(protocol), (IDS, MASK), (ROWS, FLAG), 2)
     wire = codec.wire()

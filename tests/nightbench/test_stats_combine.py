@@ -34,7 +34,8 @@ def test_the_value_lies_within_rounds_and_interval(rounds: list[Estimate]) -> No
     found = combine(rounds)
     values = [each.value for each in rounds]
     assert min(values) * (1 - 1e-9) <= found.value <= max(values) * (1 + 1e-9)
-    assert found.low is not None and found.high is not None
+    assert found.low is not None
+    assert found.high is not None
     assert found.low <= found.value <= found.high
 
 
@@ -55,13 +56,15 @@ def test_values_that_are_not_positive_stay_on_their_own_scale() -> None:
 
 def test_rounds_that_agree_by_luck_keep_the_uncertainty_they_came_with() -> None:
     found = combine([Estimate(100.0, 90.0, 110.0)] * 4)
-    assert found.high is not None and found.low is not None
+    assert found.high is not None
+    assert found.low is not None
     assert found.high - found.low == pytest.approx(20.0 / 2.0, rel=0.01)
 
 
 def test_two_rounds_that_differ_are_wide() -> None:
     found = combine([Estimate(100.0, 99.0, 101.0), Estimate(110.0, 109.0, 111.0)])
-    assert found.high is not None and found.low is not None
+    assert found.high is not None
+    assert found.low is not None
     assert found.low < 70
     assert found.high > 150
 

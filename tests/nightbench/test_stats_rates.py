@@ -16,7 +16,8 @@ SECOND = 1_000_000_000
 def test_the_rate_is_events_over_time_inside_its_interval(done: np.ndarray) -> None:
     found = throughput(done, SECOND, 11 * SECOND)
     assert found.value == pytest.approx(np.count_nonzero((done >= SECOND) & (done < 11 * SECOND)) / 10)
-    assert found.low is not None and found.high is not None
+    assert found.low is not None
+    assert found.high is not None
     assert 0.0 <= found.low <= found.value <= found.high
 
 
@@ -31,7 +32,8 @@ def test_even_events_are_known_well_and_uneven_ones_less() -> None:
     bursts = np.repeat(np.arange(10) * SECOND, 100) + np.tile(np.arange(100) * SECOND // 1000, 10)
     tight, loose = throughput(even, 0, 10 * SECOND), throughput(bursts, 0, 10 * SECOND)
     assert tight.value == loose.value == 100.0
-    assert tight.high is not None and loose.high is not None
+    assert tight.high is not None
+    assert loose.high is not None
     assert tight.high - tight.value < 2.0 < loose.high - loose.value
 
 

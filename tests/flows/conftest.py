@@ -1,0 +1,98 @@
+"""A home of its own for each test, a cache shared by all, and the toy server from a folder of the user's."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TOYS = Path(__file__).parents[1] / "toys"
+
+SUITE = """
+name: toy
+rounds: {rounds}
+measure: {{warmup_s: 0.2, duration_s: {duration_s}, timeout_s: 3}}
+parity_batches: [1, 4]
+sweeps:
+  - models: [tiny_cnn]
+    servers: [{servers}]
+    loads: [{loads}]
+"""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The `nightbench` command in a world of its own."""
+
+    home: Path
+    environment: Mapping[str, str]
+
+    def suite(
+        self,
+        servers: str = "toy",
+        loads: str = "{closed: 2}",
+        rounds: int = 1,
+        duration_s: float = 0.5,
+    ) -> str:
+        path = self.home / "suite.yaml"
+        path.write_text(SUITE.format(servers=servers, loads=loads, rounds=rounds, duration_s=duration_s))
+        return str(path)
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", *arguments],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.home,
+        )
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Exit code, and all that was printed."""
+        process = self.start(*arguments)
+        output, _ = process.communicate(timeout=180)
+        return process.returncode, output
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def bench(tmp_path: Path, shared_cache: Path) -> Iterator[Bench]:
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("NIGHTBENCH_", "PREFECT_"))
+    }
+    environment |= {
+        "NIGHTBENCH_HOME": str(tmp_path),
+        "NIGHTBENCH_CACHE": str(shared_cache),
+        "NIGHTBENCH_SERVERS_PATH": str(TOYS),
+        # The toys run in this environment: building one for each test would only be slow.
+        "NIGHTBENCH_ENVIRONMENTS": "host",
+    }
+    made = Bench(tmp_path, environment)
+    yield made
+    made.run("down")
+
+
+@pytest.fixture
+def processes_of() -> Callable[[Path], list[int]]:
+    """The live processes whose environment names a home."""
+
+    def find(home: Path) -> list[int]:
+        mark = f"NIGHTBENCH_HOME={home}".encode()
+        found = []
+        for folder in Path("/proc").iterdir():
+            try:
+                if folder.name.isdecimal() and mark in (folder / "environ").read_bytes().split(b"\0"):
+                    found.append(int(folder.name))
+            except OSError:
+                continue
+        return found
+
+    return find
