@@ -105,13 +105,19 @@ def assess(
 
 def _window(samples: Samples, started_ns: int, end_ns: int, min_warmup_ns: int) -> tuple[Cut, doubts.Window]:
     start_ns = min(started_ns + min_warmup_ns, max(started_ns, end_ns))
-    ok = samples.where(samples.ok & (samples.intended_ns >= start_ns) & (samples.intended_ns < end_ns))
+    due = samples.where((samples.intended_ns >= start_ns) & (samples.intended_ns < end_ns))
+    ok = _successful(due)
     cut = warmup_cut(ok.latency_ns)
     if cut.index:
         start_ns = int(ok.intended_ns[cut.index])
-        ok = ok.where(ok.intended_ns >= start_ns)
-    due = samples.where((samples.intended_ns >= start_ns) & (samples.intended_ns < end_ns))
+        due = due.where(due.intended_ns >= start_ns)
+        ok = _successful(due)
     return cut, doubts.Window(start_ns, end_ns, due, ok)
+
+
+def _successful(due: Samples) -> Samples:
+    """The usual cell has no failure, and then needs no copy."""
+    return due if due.ok.all() else due.where(due.ok)
 
 
 def _estimates(values_ns: NDArray[np.int64]) -> tuple[dict[str, Estimate], dict[str, int]]:

@@ -16,9 +16,9 @@ MODEL = ModelSpec(
     version=1,
     inputs=(TensorSpec("pixel_values", DType.FP32, (3, 224, 224)),),
     outputs=(TensorSpec("logits", DType.FP32, (1000,)),),
-    # Scores have unit variance; reordered fp32 sums over 50 layers move them by some 1e-5 (measured), while a
-    # wrong padding or a lost layer moves them by 1e-1. The bound lies between, nearer to the rounding.
-    tolerance=Tolerance(max_abs=2e-4, max_rel=1e-3),
+    # Scores have unit variance, and drawn residual layers amplify rounding: PyTorch in fp32 itself stands 4.4e-4
+    # from fp64, the exports 5e-4 from it (measured). A few times that; a lost layer or bf16 moves scores far more.
+    tolerance=Tolerance(max_abs=2e-3, max_rel=1e-3),
     classifier=True,
 )
 

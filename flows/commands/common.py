@@ -19,6 +19,8 @@ def current_store(settings: Settings, console: Console) -> Store:
     drained = drain(settings.spool, store)
     if drained.skipped:
         console.print(f"{drained.skipped} damaged spool lines were skipped", style="yellow", highlight=False)
+    if drained.refused:
+        console.print(f"{len(drained.refused)} records were refused; `nightbench ingest` says why", style="yellow")
     return store
 
 

@@ -18,3 +18,5 @@ def ingest() -> None:
         f"{drained.files} spool files: {drained.new} new records, {drained.known} known already, "
         f"{drained.skipped} damaged lines skipped"
     )
+    for refusal in drained.refused:
+        console.print(f"refused: {refusal.reason}", markup=False)

@@ -1,6 +1,7 @@
 """Combining deployments."""
 
 import math
+from random import Random
 
 import numpy as np
 import pytest
@@ -23,9 +24,9 @@ estimates = st.builds(_estimate, st.floats(1e-3, 1e12), shares, shares)
 
 
 @given(st.lists(estimates, min_size=1, max_size=8), st.randoms())
-def test_the_order_of_rounds_is_nothing(rounds: list[Estimate], random: object) -> None:
+def test_the_order_of_rounds_is_nothing(rounds: list[Estimate], random: Random) -> None:
     shuffled = list(rounds)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]  # hypothesis hands out a Random
+    random.shuffle(shuffled)
     assert combine(shuffled) == combine(rounds)
 
 

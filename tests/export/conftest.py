@@ -1,0 +1,42 @@
+"""One real export of the tiny model in both formats, shared by every test that only reads it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from export import zoo
+from export.isolated import Prepared, prepare
+from nightbench.model import Format, ModelSpec, Precision
+
+COUNT = 6
+BATCHES = (1, 4)
+
+
+def prepared_in(folder: Path, file_format: Format, weights: str = "random") -> Prepared:
+    return prepare(
+        zoo.models()["tiny_cnn"],
+        file_format,
+        Precision.FP32,
+        weights,
+        cache=folder / "cache",
+        pool_count=COUNT,
+        batches=BATCHES,
+        log=folder / "export.log",
+        timeout_s=300,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny() -> ModelSpec:
+    return zoo.models()["tiny_cnn"]
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("export")
+
+
+@pytest.fixture(scope="session")
+def exports(folder: Path) -> Mapping[Format, Prepared]:
+    return {file_format: prepared_in(folder, file_format) for file_format in Format}

@@ -1,0 +1,121 @@
+"""The cache gives whole entries or none, and makes each one once."""
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from export.cache import Cache, NotCached, Request
+from nightbench.errors import ExportError
+
+REQUEST = Request(label="thing", suffix=".bin", facts={"a": 1}, purpose="making a thing")
+
+
+def make(path: Path) -> Mapping[str, Any]:
+    path.write_bytes(b"payload")
+    return {"note": "made"}
+
+
+def never(path: Path) -> Mapping[str, Any]:
+    raise AssertionError(path)
+
+
+def test_made_once_then_found(tmp_path: Path) -> None:
+    first = Cache(tmp_path).get(REQUEST, make)
+    second = Cache(tmp_path).get(REQUEST, never)
+    assert (first.cached, second.cached) == (False, True)
+    assert second.path.read_bytes() == b"payload"
+    assert second.path.stem == second.sha256
+    assert (second.made_ns, second.facts) == (first.made_ns, {"note": "made"})
+
+
+def test_other_facts_are_another_entry(tmp_path: Path) -> None:
+    one = Cache(tmp_path).get(REQUEST, make)
+    other = Request(label="thing", suffix=".bin", facts={"a": 2}, purpose="")
+    assert Cache(tmp_path).get(other, make).path.parent != one.path.parent
+
+
+def test_told_not_to_make(tmp_path: Path) -> None:
+    with pytest.raises(NotCached):
+        Cache(tmp_path, may_make=False).get(REQUEST, never)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "deleted", "manifest", "manifest fields"])
+def test_a_broken_entry_is_made_anew_and_reported(tmp_path: Path, damage: str) -> None:
+    entry = Cache(tmp_path).get(REQUEST, make)
+    manifest = entry.path.with_name("manifest.json")
+    match damage:
+        case "flipped":
+            entry.path.write_bytes(b"paYload")
+        case "truncated":
+            entry.path.write_bytes(b"pay")
+        case "deleted":
+            entry.path.unlink()
+        case "manifest":
+            manifest.write_bytes(b'{"file": "\xff')
+        case "manifest fields":
+            manifest.write_text('["not", "a", "manifest"]')
+    with pytest.raises(NotCached, match=entry.path.parent.name):
+        Cache(tmp_path, may_make=False).get(REQUEST, never)
+    cache = Cache(tmp_path)
+    again = cache.get(REQUEST, make)
+    assert again.path.read_bytes() == b"payload"
+    assert len(cache.rebuilt) == 1
+    assert "made anew" in cache.rebuilt[0]
+    assert Cache(tmp_path).get(REQUEST, never).cached
+
+
+def test_a_manifest_cannot_point_outside_its_folder(tmp_path: Path) -> None:
+    entry = Cache(tmp_path).get(REQUEST, make)
+    outside = tmp_path / "outside.bin"
+    entry.path.rename(outside)
+    manifest = entry.path.with_name("manifest.json")
+    manifest.write_text(manifest.read_text().replace(entry.path.name, "../outside.bin"))
+    assert Cache(tmp_path).get(REQUEST, make).path.parent == entry.path.parent
+    assert outside.exists()
+
+
+def test_a_failure_leaves_no_entry_and_says_the_first_cause(tmp_path: Path) -> None:
+    def fail(path: Path) -> Mapping[str, Any]:
+        path.write_bytes(b"half")
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError as error:
+            raise RuntimeError("wrapped\nover lines") from error
+
+    with pytest.raises(ExportError, match="^making a thing failed: OSError: .*No space left on device$"):
+        Cache(tmp_path).get(REQUEST, fail)
+    assert not Cache(tmp_path).get(REQUEST, make).cached
+
+
+def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:
+    entry = Cache(tmp_path).get(REQUEST, make)
+    entry.path.with_name("manifest.json").unlink()
+    entry.path.with_name("partial.bin").write_bytes(b"half")
+    again = Cache(tmp_path).get(REQUEST, make)
+    assert {path.name for path in again.path.parent.iterdir()} == {again.path.name, "manifest.json", "lock"}
+
+
+def test_two_at_once_make_it_once(tmp_path: Path) -> None:
+    inside, release, made = threading.Event(), threading.Event(), []
+
+    def slow(path: Path) -> Mapping[str, Any]:
+        made.append(path)
+        inside.set()
+        release.wait(30)
+        return make(path)
+
+    results = []
+    workers = [threading.Thread(target=lambda: results.append(Cache(tmp_path).get(REQUEST, slow))) for _ in range(3)]
+    workers[0].start()
+    assert inside.wait(30)
+    for worker in workers[1:]:
+        worker.start()
+    release.set()
+    for worker in workers:
+        worker.join(30)
+    assert len(made) == 1
+    assert sorted(entry.cached for entry in results) == [False, True, True]

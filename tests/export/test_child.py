@@ -1,0 +1,100 @@
+"""Every way a child process can end is an answer or one sentence, and no process is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from export.child import run_child
+from export.failure import last_line, one_line
+from export.job import Job
+from nightbench.errors import ExportError
+from nightbench.model import Format, ModelSpec, Precision
+
+
+@pytest.fixture
+def job(tiny: ModelSpec, tmp_path: Path) -> Job:
+    return Job(tiny, Format.ONNX, Precision.FP32, "random", tmp_path / "cache", 2, (1,))
+
+
+def ending(job: Job, log: Path, code: str, timeout_s: float = 60) -> str:
+    with pytest.raises(ExportError) as caught:
+        run_child(job, log, timeout_s, argv=(sys.executable, "-c", code))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def gone(pid: int) -> bool:
+    """Whether the process ended; a zombie nobody has collected yet did."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def eventually_gone(pid: int) -> bool:
+    deadline = time.monotonic() + 30
+    while not gone(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return gone(pid)
+
+
+def test_killed_for_memory(job: Job, tmp_path: Path) -> None:
+    code = "import os, sys; print('allocating', file=sys.stderr, flush=True); os.kill(os.getpid(), 9)"
+    sentence = ending(job, tmp_path / "log", code)
+    assert "preparing tiny_cnn in onnx was killed by SIGKILL, most likely because memory ran out" in sentence
+    assert "its last words: allocating" in sentence
+
+
+def test_crash_tells_the_last_line_of_this_run_only(job: Job, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("from an earlier run\n")
+    assert "earlier" not in ending(job, log, "raise SystemExit(3)")
+    sentence = ending(job, log, "raise ValueError('unsupported operator')")
+    assert "ended with exit code 1 and no answer; its last words: ValueError: unsupported operator" in sentence
+
+
+def test_noise_instead_of_an_answer(job: Job, tmp_path: Path) -> None:
+    assert "exit code 0 and no answer" in ending(job, tmp_path / "log", "print('{\"prepared\": 3}')")
+
+
+def test_too_slow_is_ended_with_its_children(job: Job, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    code = (
+        "import os, subprocess, sys, time, pathlib\n"
+        "kid = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        f"pathlib.Path({str(pids)!r}).write_text(f'{{os.getpid()}} {{kid.pid}}')\n"
+        "time.sleep(600)"
+    )
+    assert "took longer than 3 s and was ended" in ending(job, tmp_path / "log", code, timeout_s=3)
+    assert all(eventually_gone(int(pid)) for pid in pids.read_text().split())
+
+
+def test_the_child_dies_with_its_parent(tmp_path: Path) -> None:
+    child = "import os, time; from export.worker import die_with; die_with(os.getppid()); print(os.getpid(), flush=True); time.sleep(600)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        os.kill(process.pid, signal.SIGKILL)
+        assert eventually_gone(pid)
+
+
+def test_no_secret_of_ours_reaches_the_child(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTBENCH_DATABASE_URL", "postgresql://user:secret@localhost/db")
+    code = "import os, sys; sys.exit(' '.join(os.environ.values()))"
+    assert "secret" not in ending(job, tmp_path / "log", code)
+    assert "secret" not in (tmp_path / "log").read_text()
+
+
+def test_sentences_out_of_library_noise() -> None:
+    inner = ValueError("\n\x1b[31mop 'foo'\x1b[0m is unknown\nsee docs")
+    outer = RuntimeError("export failed")
+    outer.__cause__ = inner
+    assert one_line(outer) == "ValueError: op 'foo' is unknown"
+    assert last_line("first\nx.py:1: UserWarning: bad\n  warnings.warn(\n\n") == "x.py:1: UserWarning: bad"
+    assert last_line(" \n") == ""
