@@ -54,15 +54,16 @@ CUDA_PACKAGES := cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia
 	nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse \
 	nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx triton
 
+# Local wheels carry local versions (+cpu) that no other machine has: the lock is made without them.
 .PHONY: lock
 lock: ## pin every dependency: requirements.lock and each server's requirements.txt
 	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv; }
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
+	@UV_FIND_LINKS= $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links --extra export --extra pipeline --extra dev \
 		$(addprefix --no-emit-package ,$(CUDA_PACKAGES)) pyproject.toml -o requirements.lock
 	@for folder in servers/*/; do \
 		test -f $$folder/requirements.in || continue; \
-		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
+		UV_FIND_LINKS= $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
 			--no-emit-index-url --no-emit-find-links \
 			$(addprefix --no-emit-package ,$(CUDA_PACKAGES)) $$folder/requirements.in -o $$folder/requirements.txt; \
 	done

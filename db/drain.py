@@ -30,7 +30,7 @@ class Drained:
 
 
 def drain(spool_dir: Path, store: Store) -> Drained:
-    """Store what every spool file holds; put away the files of runs that have ended, unless a record was refused.
+    """Store what every spool file holds; put away the files of runs that completed, unless a record was refused.
 
     Draining again, or from two processes at once, changes nothing. A database that goes away raises
     `db.errors.DatabaseDown`; every file not stored whole is still there for the next pass.
@@ -49,8 +49,9 @@ def drain(spool_dir: Path, store: Store) -> Drained:
             known += done.known
             skipped += contents.skipped
             refused += done.refused
-            ended = any(isinstance(record, RunFinished) for record in contents.records)
-            if nobody_writes and ended and not done.refused:
+            # A run that was cancelled or failed stays: `nightbench run --resume` looks for it here.
+            whole = any(isinstance(each, RunFinished) and each.status == "completed" for each in contents.records)
+            if nobody_writes and whole and not done.refused:
                 _put_away(path)
     return Drained(files, new, known, skipped, tuple(refused))
 

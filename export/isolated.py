@@ -26,8 +26,8 @@ def prepare(
 ) -> Prepared:
     """The artifact, the input pool and the parity results of one model in one format.
 
-    What lies whole in the cache (`nightbench.settings.Settings.artifacts`) is answered at once; anything else is made in
-    a child process, which appends its noise to ``log`` and dies with this one. A failed parity check is a result.
+    What lies whole in the cache (`nightbench.settings.Settings.artifacts`) is answered at once. Anything else is made
+    in a child process, which appends its noise to ``log`` and dies with this one. A failed parity check is a result.
     Raises `ExportError` with one sentence when there is no artifact.
     """
     job = Job(spec, format, precision, weights, cache, pool_count, batches)

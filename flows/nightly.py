@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
-from prefect import flow, task
+from prefect import State, flow, states, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
@@ -27,7 +27,7 @@ from tasks.measure import Subject
 from tasks.opening import fresh, opened, resumed
 from tasks.progress import Fanout, Progress
 from tasks.report import night_so_far
-from tasks.session import Session
+from tasks.session import Cancelled, Session
 from tasks.store import open_store
 
 __all__ = ["LISTENER", "nightly"]
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 @flow(name="nightly", flow_run_name="{suite}", persist_result=False)
-def nightly(suite: str = "smoke", seed: int | None = None, resume: str | None = None) -> str:
+def nightly(suite: str = "smoke", seed: int | None = None, resume: str | None = None) -> str | State[str]:
     """Measure every cell of a suite and report what was found.
 
     Args:
@@ -47,6 +47,13 @@ def nightly(suite: str = "smoke", seed: int | None = None, resume: str | None = 
         seed: Shuffles the order of servers; leave empty for the suite's own.
         resume: The id of a run that was killed or cancelled: only its remaining cells are measured.
     """
+    try:
+        return _night(suite, seed, resume)
+    except Cancelled as cancelled:
+        return states.Cancelled(message=str(cancelled))
+
+
+def _night(suite: str, seed: int | None, resume: str | None) -> str:
     settings = Settings.from_environment()
     catalog = load_catalog(settings)
     request = resumed(resume, settings, catalog) if resume else fresh(suite_path(suite), catalog, seed)

@@ -1,6 +1,7 @@
 """A night as rows of text, for terminals and Prefect tables alike."""
 
 from dashboards.report.format import NOTHING, Shown, duration, latency, memory, rate
+from dashboards.report.series import setup_names
 from nightbench.summary import CellSummary, DeploymentSummary, NightSummary
 
 __all__ = ["doubt_lines", "missing_lines", "result_rows", "time_line"]
@@ -8,15 +9,16 @@ __all__ = ["doubt_lines", "missing_lines", "result_rows", "time_line"]
 
 def result_rows(night: NightSummary) -> list[dict[str, str]]:
     """One row a cell, in reading order, with the memory and cold start of the server setup it ran on."""
-    return [_row(cell, _deployment_of(cell, night)) for cell in night.cells]
+    names = setup_names(night.cells)
+    return [_row(name, cell, _deployment_of(cell, night)) for name, cell in zip(names, night.cells, strict=True)]
 
 
-def _row(cell: CellSummary, deployment: DeploymentSummary | None) -> dict[str, str]:
+def _row(name: str, cell: CellSummary, deployment: DeploymentSummary | None) -> dict[str, str]:
     def quantile(name: str) -> str:
         return _stacked(latency(cell.latency_ns.get(name)))
 
     return {
-        "server": f"{cell.server}\n{cell.protocol}",
+        "server": name.replace(" · ", "\n"),
         "model": f"{cell.model}\n{cell.format} {cell.precision}",
         "load": f"{cell.load.label}\nbatch {cell.batch}",
         "throughput": _stacked(rate(cell.throughput_rps)),
@@ -56,8 +58,8 @@ def _deployment_of(cell: CellSummary, night: NightSummary) -> DeploymentSummary 
 def doubt_lines(night: NightSummary) -> list[str]:
     """A sentence for every doubt."""
     return [
-        f"{cell.server} {cell.model} {cell.load.label} {cell.protocol}: {doubt.reason}: {doubt.detail}"
-        for cell in night.cells
+        f"{name}, {cell.model}, {cell.load.label}: {doubt.reason}: {doubt.detail}"
+        for name, cell in zip(setup_names(night.cells), night.cells, strict=True)
         for doubt in cell.doubts
     ]
 
@@ -65,9 +67,9 @@ def doubt_lines(night: NightSummary) -> list[str]:
 def missing_lines(night: NightSummary) -> list[str]:
     """A sentence for every cell that has a round missing."""
     return [
-        f"{cell.server} {cell.model} {cell.load.label} {cell.protocol}, round {missing.round}: "
+        f"{name}, {cell.model}, {cell.load.label}, round {missing.round}: "
         f"{missing.reason.replace('_', ' ')}: {missing.detail}"
-        for cell in night.cells
+        for name, cell in zip(setup_names(night.cells), night.cells, strict=True)
         for missing in cell.missing
     ]
 

@@ -44,7 +44,7 @@ class Waiting:
         """Probe until the first right answer; when it came, in monotonic nanoseconds.
 
         An answer counts, right or wrong, once the server is known to live and to be the one that gave it. Raises
-        `DeploymentError` (``wrong_answer``, ``not_ready``, or what the checks raise) or `Stopped`.
+        `DeploymentError` (``wrong_answer``, ``not_ready``, ``died``, or what the checks raise) or `Stopped`.
         """
         detail = "it was never asked"
         while (left_s := self._deadline - time.monotonic()) > 0:
@@ -60,6 +60,8 @@ class Waiting:
                 return now_ns
             if result.status is ProbeStatus.WRONG:
                 raise DeploymentError("wrong_answer", result.detail, log_tail(self._log_path))
+            if result.status is ProbeStatus.FAILED:
+                raise DeploymentError("died", result.detail, log_tail(self._log_path))
             detail = result.detail or detail
             time.sleep(_PAUSE_S)
         raise DeploymentError(

@@ -77,7 +77,8 @@ class PoolProber:
         elif result.outcomes.get(Outcome.OK.label):
             status = ProbeStatus.READY
         else:
-            status = ProbeStatus.NOT_YET
+            # A fresh process with the same model would fail in the same way.
+            status = ProbeStatus.FAILED
         return ProbeResult(status, result.error or result.detail, result.model_load_ns, result.rss_bytes)
 
 

@@ -37,8 +37,17 @@ def _never() -> bool:
     return False
 
 
-def run_job(job: Job, should_stop: Callable[[], bool] = _never, env: Mapping[str, str] | None = None) -> JobResult:
-    """Measure ``job`` in a fresh process and wait for it.
+def _unheard(_: int) -> None:
+    pass
+
+
+def run_job(
+    job: Job,
+    should_stop: Callable[[], bool] = _never,
+    env: Mapping[str, str] | None = None,
+    on_start: Callable[[int], None] = _unheard,
+) -> JobResult:
+    """Measure ``job`` in a fresh process, whose id ``on_start`` is told, and wait for it.
 
     The engine runs under ``job.endpoint.command`` or this interpreter, with ``env`` added to a minimal
     environment. `Stopped` is raised soon after ``should_stop`` turns true. An engine that dies, hangs past its
@@ -68,6 +77,7 @@ def run_job(job: Job, should_stop: Callable[[], bool] = _never, env: Mapping[str
                 return JobResult.failed(f"the load engine cannot be started: {error}")
             with process:
                 try:
+                    on_start(process.pid)
                     in_time = _wait(process, job, should_stop)
                 finally:
                     # Before the leader is reaped its number cannot be anyone else's.

@@ -164,6 +164,8 @@ class ProbeStatus(StrEnum):
     READY = "ready"
     NOT_YET = "not_yet"
     WRONG = "wrong"
+    FAILED = "failed"
+    """It never will: the model cannot be loaded or called."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from nightbench.plan import Replicate
 from nightbench.record import DeploymentRecord
 from nightbench.server import Deployment, Limits
 from tasks.export import Exported
-from tasks.session import Cancelled, Session
+from tasks.session import Session
 
 __all__ = ["deployed", "prepare_environment"]
 
@@ -88,7 +88,7 @@ def _launch(
     try:
         return stack.enter_context(ProcessLauncher().launch(request, prober, session.should_stop))
     except Stopped as stopped:
-        raise Cancelled(str(stopped)) from stopped
+        raise session.cancelled() from stopped
     except DeploymentError as error:
         return error
 

@@ -15,7 +15,7 @@ from nightbench.samples import Samples
 from nightbench.server import Deployment
 from tasks.export import Exported
 from tasks.missing import record_missing
-from tasks.session import Cancelled, Session
+from tasks.session import Session
 
 __all__ = ["Subject", "measure"]
 
@@ -81,10 +81,14 @@ def _run(session: Session, subject: Subject, job: Job) -> tuple[JobResult, tuple
     deployment = subject.deployment
     marks = labels(session.run_id, subject.replicate.deployment_id)
     with Telemetry(deployment.pid, deployment.metrics_url) as telemetry:
+
+        def watch(engine_pid: int) -> None:
+            telemetry.client_pid = engine_pid
+
         try:
-            result = run_job(job, session.should_stop, marks)
+            result = run_job(job, session.should_stop, marks, on_start=watch)
         except Stopped as stopped:
-            raise Cancelled(str(stopped)) from stopped
+            raise session.cancelled() from stopped
     ended = result.wall_start + (result.ended_ns - result.started_ns) / NS_PER_S
     return result, telemetry.series(result.wall_start, ended)
 

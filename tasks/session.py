@@ -74,4 +74,8 @@ class Session:
     def check_stop(self) -> None:
         """Raise `Cancelled` if the run was asked to stop."""
         if self.should_stop():
-            raise Cancelled(f"run {self.run_id} was cancelled; `nightbench run --resume {self.run_id}` does the rest")
+            raise self.cancelled()
+
+    def cancelled(self) -> Cancelled:
+        """What to raise when something was stopped on our behalf."""
+        return Cancelled(f"run {self.run_id} was cancelled; `nightbench run --resume {self.run_id}` does the rest")

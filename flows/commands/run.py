@@ -16,6 +16,7 @@ from nightbench.settings import Settings
 from nightbench.summary import NightSummary, summarise
 from tasks.opening import Request, fresh, preflight, resumed, unfinished
 from tasks.report import spooled_records
+from tasks.session import Cancelled
 
 __all__ = ["run"]
 
@@ -94,7 +95,9 @@ def _run_in_prefect(
     with TerminalProgress(console) as progress:
         LISTENER.set(progress)
         state = nightly(name, seed, request.run_id if request.started else None, return_state=True)
-    run_id = state.result()
+    if state.is_cancelled():
+        raise Cancelled(state.message or "the run was cancelled")
+    run_id = str(state.result())
     night = summarise(spooled_records(settings, run_id))
     print_night(console, night)
     console.print(f"report:  {settings.runs / run_id / 'report.html'}", soft_wrap=True)

@@ -54,7 +54,7 @@ def _tensor(field: str, tensor: TensorSpec) -> str:
 
 def _scheduler(options: Mapping[str, OptionValue], max_batch: int) -> list[str]:
     """The fields of ``dynamic_batching``; none leaves Triton's default scheduler, whose queue has no bound."""
-    limit = int(options.get("max_queue_size", 64))
+    limit = int(options.get("max_queue_size", 0))
     bound = [f"default_queue_policy {{ max_queue_size: {limit} }}"] if limit else []
     if not options.get("dynamic_batching", False):
         # Only this block can bound the queue. A preferred size of 1 with no delay sends every request alone,

@@ -4,6 +4,7 @@ import ctypes.util
 import shutil
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from nightbench.errors import DeploymentError
@@ -92,11 +93,12 @@ def _libraries(request: ServeRequest, python: str) -> Iterator[Path]:
         )
 
 
+@cache
 def _preload() -> dict[str, str]:
     """jemalloc, where the system has it.
 
     This release corrupts glibc's heap under deep open-loop overload and then hangs; with jemalloc it was never
-    seen to (shared/design/FACTS.md).
+    seen to. Looked up once: the search may run a compiler.
     """
     name = ctypes.util.find_library("jemalloc") if sys.platform == "linux" else None
     return {"LD_PRELOAD": name} if name else {}

@@ -81,12 +81,9 @@ def test_a_manifest_cannot_point_outside_its_folder(tmp_path: Path) -> None:
 def test_a_failure_leaves_no_entry_and_says_the_first_cause(tmp_path: Path) -> None:
     def fail(path: Path) -> Mapping[str, Any]:
         path.write_bytes(b"half")
-        try:
-            raise OSError(28, "No space left on device")
-        except OSError as error:
-            raise RuntimeError("wrapped\nover lines") from error
+        raise RuntimeError("wrapped\nover lines") from OSError(28, "No space left on device")
 
-    with pytest.raises(ExportError, match="^making a thing failed: OSError: .*No space left on device$"):
+    with pytest.raises(ExportError, match=r"^making a thing failed: OSError: .*No space left on device$"):
         Cache(tmp_path).get(REQUEST, fail)
     assert not Cache(tmp_path).get(REQUEST, make).cached
 

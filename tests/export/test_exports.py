@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export import isolated
+from export import isolated, zoo
+from export.formats import onnx as onnx_format
 from export.isolated import Prepared
 from export.parity import check
 from export.pool import load_pool
@@ -129,6 +130,20 @@ def test_a_fixed_batch_axis_fails_only_the_other_sizes(exports: Exports, tiny: M
     results = check(tiny, replace(good.artifact, path=path), good.pool, (1, 4))
     assert [result.passed for result in results] == [True, False]
     assert "fails at batch 4" in results[1].detail
+
+
+def test_where_torch_export_gives_up_tracing_is_used_and_said(
+    exports: Exports, tiny: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give_up(*_: object) -> None:
+        raise RuntimeError("data-dependent control flow")
+
+    monkeypatch.setattr(onnx_format, "_by_torch_export", give_up)
+    path = tmp_path / "traced.onnx"
+    facts = onnx_format.EXPORTER.export(zoo.build(tiny, "random"), tiny, path)
+    assert (facts["exporter"], facts["opset"]) == ("tracing", "18")
+    good = exports[Format.ONNX]
+    assert all(result.passed for result in check(tiny, replace(good.artifact, path=path), good.pool, BATCHES))
 
 
 def test_a_failed_parity_is_returned_not_raised(exports: Exports, tiny: ModelSpec) -> None:

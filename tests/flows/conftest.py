@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,36 +63,25 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture
-def bench(tmp_path: Path, shared_cache: Path) -> Iterator[Bench]:
+def bench_at(home: Path, cache: Path) -> Bench:
+    """A `Bench` with ``home`` for its state, untouched by the settings of whoever runs the tests."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("NIGHTBENCH_", "PREFECT_"))
     }
     environment |= {
-        "NIGHTBENCH_HOME": str(tmp_path),
-        "NIGHTBENCH_CACHE": str(shared_cache),
+        "NIGHTBENCH_HOME": str(home),
+        "NIGHTBENCH_CACHE": str(cache),
         "NIGHTBENCH_SERVERS_PATH": str(TOYS),
         # The toys run in this environment: building one for each test would only be slow.
         "NIGHTBENCH_ENVIRONMENTS": "host",
     }
-    made = Bench(tmp_path, environment)
-    yield made
-    made.run("down")
+    return Bench(home, environment)
 
 
 @pytest.fixture
-def processes_of() -> Callable[[Path], list[int]]:
-    """The live processes whose environment names a home."""
-
-    def find(home: Path) -> list[int]:
-        mark = f"NIGHTBENCH_HOME={home}".encode()
-        found = []
-        for folder in Path("/proc").iterdir():
-            try:
-                if folder.name.isdecimal() and mark in (folder / "environ").read_bytes().split(b"\0"):
-                    found.append(int(folder.name))
-            except OSError:
-                continue
-        return found
-
-    return find
+def bench(tmp_path: Path, shared_cache: Path) -> Iterator[Bench]:
+    made = bench_at(tmp_path, shared_cache)
+    try:
+        yield made
+    finally:
+        made.run("down")

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -26,12 +25,13 @@ def measured(bench: Bench) -> list[MeasurementRecord]:
     return [record for record in records(bench) if isinstance(record, MeasurementRecord)]
 
 
-def labelled(home: Path) -> list[psutil.Process]:
-    """Whatever a run from ``home`` started and has not ended."""
+def started_by(bench: Bench) -> list[psutil.Process]:
+    """Whatever the runs of this bench started that still lives."""
+    runs = {path.stem for path in (bench.home / "spool").glob("*.jsonl")}
     found = []
     for process in psutil.process_iter():
         try:
-            if "NIGHTBENCH_OWNER" in process.environ() and str(home) in " ".join(process.cmdline()):
+            if process.environ().get("NIGHTBENCH_RUN") in runs and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except psutil.Error:
             continue
@@ -49,7 +49,7 @@ def test_a_server_from_one_folder_is_deployed_checked_swept_and_reported(bench: 
     assert all(cell.case.artifact_sha256 for cell in cells)
     report = next((bench.home / "runs").glob("*/report.html")).read_text(encoding="utf-8")
     assert "toy" in report
-    assert not labelled(bench.home)
+    assert not started_by(bench)
 
 
 def test_servers_that_fail_in_every_way_cost_only_their_own_cells(bench: Bench) -> None:
@@ -94,7 +94,7 @@ def test_a_killed_run_leaves_no_process_and_resumes_with_only_the_rest(bench: Be
     assert after[: len(before)] == before
     assert sorted(cell.cell_id for cell in after) == sorted({cell.cell_id for cell in after})
     assert len(after) == 3
-    assert not labelled(bench.home)
+    assert not started_by(bench)
     assert [type(record) for record in records(bench)].count(RunFinished) == 1
 
 
@@ -108,7 +108,7 @@ def test_interrupting_a_run_takes_its_servers_down_and_keeps_what_it_has(bench: 
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 143, output
     assert "Traceback" not in output
-    assert not labelled(bench.home)
+    assert not started_by(bench)
     (finished,) = (record for record in records(bench) if isinstance(record, RunFinished))
     assert finished.status == "cancelled"
 
@@ -117,9 +117,9 @@ def test_a_stalled_server_is_not_hidden_under_open_loop(bench: Bench) -> None:
     process = bench.start("run", bench.suite(loads="{open: {rate_rps: 100}}", duration_s=4), "--offline")
     deadline = time.monotonic() + 90
     server: list[psutil.Process] = []
-    while not server or not any("loadgen" in each.cmdline() for each in labelled_everywhere(bench)):
+    while not server or not any("loadgen" in each.cmdline() for each in started_by(bench)):
         assert time.monotonic() < deadline
-        server = [each for each in labelled_everywhere(bench) if "serve.py" in " ".join(each.cmdline())]
+        server = [each for each in started_by(bench) if "serve.py" in " ".join(each.cmdline())]
         time.sleep(0.05)
     time.sleep(1.5)
     server[0].suspend()
@@ -130,18 +130,6 @@ def test_a_stalled_server_is_not_hidden_under_open_loop(bench: Bench) -> None:
     # A second's worth of 100 rps in four seconds is a quarter of all requests: p90 and p99 must show the stall.
     assert cell.latency_ns["p90"].value > 0.3e9
     assert cell.failed == 0
-
-
-def labelled_everywhere(bench: Bench) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            environment = process.environ()
-        except psutil.Error:
-            continue
-        if environment.get("NIGHTBENCH_RUN", "") in {path.stem for path in (bench.home / "spool").glob("*.jsonl")}:
-            found.append(process)
-    return found
 
 
 @pytest.mark.parametrize("blocked", ["prefect", "sqlalchemy", "alembic", "psycopg2", "docker", "plotly", "jinja2"])

@@ -105,7 +105,7 @@ def wheel(tmp_path: Path) -> Path:
 
 
 def test_triton_gets_a_repository_a_backend_and_loopback_addresses(tmp_path: Path, wheel: Path) -> None:
-    asked = request(tmp_path, "triton", dynamic_batching=True, max_batch_size=8)
+    asked = request(tmp_path, "triton", max_queue_size=64, max_batch_size=8)
     command = discover()["triton"].command(asked)
     given = flags(command.argv)
     assert command.argv[0] == str(wheel / "bin/tritonserver")

@@ -120,7 +120,7 @@ def test_listens_on_loopback_only_and_marks_its_shared_memory(server: Running) -
 
 
 def test_torchscript_without_dynamic_batching_runs_every_request_alone(start: Start) -> None:
-    server = start("triton", Format.TORCHSCRIPT, READY)
+    server = start("triton", Format.TORCHSCRIPT, READY, max_queue_size=64)
     assert executions(server, batch=1) == 40
     assert executions(server, batch=4) == 40
     assert int(server.request.load_time_path.read_text()) > 0

@@ -72,12 +72,12 @@ parameters {
 """
 
 
-def test_by_default_every_request_runs_alone_behind_a_bounded_queue() -> None:
-    assert config_pbtxt(MODEL, {}) == PLAIN + ALONE
+def test_by_default_it_is_tritons_own_scheduler() -> None:
+    assert config_pbtxt(MODEL, {}) == PLAIN
 
 
-def test_without_a_bound_it_is_tritons_default_scheduler() -> None:
-    assert config_pbtxt(MODEL, {"max_queue_size": 0}) == PLAIN
+def test_a_bounded_queue_alone_joins_nothing() -> None:
+    assert config_pbtxt(MODEL, {"max_queue_size": 64}) == PLAIN + ALONE
 
 
 def test_dynamic_batching() -> None:
@@ -92,17 +92,16 @@ def test_dynamic_batching() -> None:
 
 def test_settings_of_dynamic_batching_do_nothing_without_it() -> None:
     options = {"max_queue_delay_microseconds": 500, "preferred_batch_size": "4"}
-    assert config_pbtxt(MODEL, options) == PLAIN + ALONE
+    assert config_pbtxt(MODEL, options) == PLAIN
 
 
-def test_the_queue_is_bounded_by_default_and_no_size_is_preferred() -> None:
-    text = config_pbtxt(MODEL, {"dynamic_batching": True})
-    assert "default_queue_policy { max_queue_size: 64 }" in text
-    assert "preferred_batch_size" not in text
+def test_dynamic_batching_alone_waits_for_nothing_and_refuses_nothing() -> None:
+    batching = "dynamic_batching {\n  max_queue_delay_microseconds: 0\n}\n"
+    assert config_pbtxt(MODEL, {"dynamic_batching": True}) == PLAIN + batching
 
 
 def test_deployment_facts_travel_as_quoted_parameters() -> None:
-    assert config_pbtxt(MODEL, {}, parameters={"artifact": '/a "b"/ü.onnx'}) == PLAIN + ALONE + DEPLOYED
+    assert config_pbtxt(MODEL, {}, parameters={"artifact": '/a "b"/ü.onnx'}) == PLAIN + DEPLOYED
 
 
 def test_instances_and_largest_batch() -> None:
