@@ -1,10 +1,15 @@
 """A night as rows of text, for terminals and Prefect tables alike."""
 
+from collections.abc import Mapping
+
 from dashboards.report.format import NOTHING, Shown, duration, latency, memory, rate
 from dashboards.report.series import setup_names
+from nightbench.ledger import own_share
+from nightbench.plan import Plan
+from nightbench.record import Reason
 from nightbench.summary import CellSummary, DeploymentSummary, NightSummary
 
-__all__ = ["doubt_lines", "missing_lines", "result_rows", "time_line"]
+__all__ = ["doubt_lines", "missing_lines", "own_line", "result_rows", "time_line"]
 
 
 def result_rows(night: NightSummary) -> list[dict[str, str]]:
@@ -19,7 +24,7 @@ def _row(name: str, cell: CellSummary, deployment: DeploymentSummary | None) -> 
 
     return {
         "server": name.replace(" · ", "\n"),
-        "model": f"{cell.model}\n{cell.format} {cell.precision}",
+        "model": cell.model,
         "load": f"{cell.load.label}\nbatch {cell.batch}",
         "throughput": _stacked(rate(cell.throughput_rps)),
         "p50": quantile("p50"),
@@ -56,11 +61,14 @@ def _deployment_of(cell: CellSummary, night: NightSummary) -> DeploymentSummary 
 
 
 def doubt_lines(night: NightSummary) -> list[str]:
-    """A sentence for every doubt."""
+    """A sentence for every reason that occurs: how many cells it concerns, and one of them in detail."""
+    found: dict[Reason, list[str]] = {}
+    for name, cell in zip(setup_names(night.cells), night.cells, strict=True):
+        for doubt in cell.doubts:
+            found.setdefault(doubt.reason, []).append(f"{name}, {cell.model}, {cell.load.label}: {doubt.detail}")
     return [
-        f"{name}, {cell.model}, {cell.load.label}: {doubt.reason}: {doubt.detail}"
-        for name, cell in zip(setup_names(night.cells), night.cells, strict=True)
-        for doubt in cell.doubts
+        f"{reason} in {len(details)} of {len(night.cells)} cells, such as {details[0]}"
+        for reason, details in sorted(found.items())
     ]
 
 
@@ -80,3 +88,14 @@ def time_line(night: NightSummary) -> str:
         return "the run has not finished"
     spent = sorted(night.finished.spent_ns.items(), key=lambda item: -item[1])
     return ", ".join(f"{name} {ns / 1e9:.1f} s" for name, ns in spent)
+
+
+def own_line(night: NightSummary, reference: Plan, cell_s: float, start_estimates_s: Mapping[str, float]) -> str:
+    """What nightbench itself cost here, and what that would be of a whole night of ``reference``."""
+    own_ns_per = night.finished.own_ns_per if night.finished else {}
+    if not own_ns_per:
+        return "nothing was measured"
+    share = own_share(own_ns_per, reference, cell_s, start_estimates_s)
+    hours = reference.estimate_s(cell_s, start_estimates_s) / 3600
+    units = ", ".join(f"{ns / 1e9:.2f} s a {unit}" for unit, ns in sorted(own_ns_per.items()))
+    return f"{units}: {share:.1%} of a night of the nightly suite ({hours:.1f} h)"

@@ -19,7 +19,8 @@ MODEL = ModelSpec(
         TensorSpec("attention_mask", DType.INT64, (128,), Draw.ONES),
     ),
     outputs=(TensorSpec("logits", DType.FP32, (2,)),),
-    # LayerNorm keeps twelve layers from adding up their rounding: unit-variance scores move by 5e-6 (measured).
+    # LayerNorm keeps twelve layers from adding up their rounding: scores move by 5e-6, and by
+    # 2e-2 with bf16 or a lost layer (all measured).
     tolerance=Tolerance(max_abs=1e-4, max_rel=1e-3),
     classifier=True,
 )

@@ -9,10 +9,12 @@ from rich.console import Console
 
 from flows.console import TerminalProgress, open_console, print_night
 from flows.registry import load_catalog, suite_path
+from flows.tables import own_line
 from launch.reaper import reap
-from nightbench.catalog import Catalog
+from nightbench.catalog import Catalog, resolve
 from nightbench.errors import UsageError
 from nightbench.settings import Settings
+from nightbench.suite import load_suite
 from nightbench.summary import NightSummary, summarise
 from tasks.opening import Request, fresh, preflight, resumed, unfinished
 from tasks.report import spooled_records
@@ -50,9 +52,11 @@ def run(
     request = _request(suite, seed, resume, settings, catalog)
     preflight(request, settings, catalog)
     if offline:
-        _run_offline(request, settings, catalog, console)
+        night = _run_offline(request, settings, catalog, console)
     else:
-        _run_in_prefect(request, suite, seed, settings, console)
+        night = _run_in_prefect(request, suite, seed, settings, console)
+    console.print(f"ours: {_own_share(night, catalog)}")
+    sys.exit(3 if any(cell.missing for cell in night.cells) else 0)
 
 
 def _request(suite: str | None, seed: int | None, resume: bool, settings: Settings, catalog: Catalog) -> Request:
@@ -63,7 +67,7 @@ def _request(suite: str | None, seed: int | None, resume: bool, settings: Settin
     return fresh(suite_path(suite), catalog, seed)
 
 
-def _run_offline(request: Request, settings: Settings, catalog: Catalog, console: Console) -> None:
+def _run_offline(request: Request, settings: Settings, catalog: Catalog, console: Console) -> NightSummary:
     from flows.offline import run_offline
 
     with TerminalProgress(console) as progress:
@@ -73,12 +77,12 @@ def _run_offline(request: Request, settings: Settings, catalog: Catalog, console
     if report:
         console.print(f"report: {report}", soft_wrap=True)
     console.print(f"results: {settings.spool / request.run_id}.jsonl, for `nightbench ingest`", soft_wrap=True)
-    _exit(night)
+    return night
 
 
 def _run_in_prefect(
     request: Request, suite: str | None, seed: int | None, settings: Settings, console: Console
-) -> None:
+) -> NightSummary:
     from flows.prefect_settings import configure
     from flows.services import prefect_up, start_database
 
@@ -103,8 +107,12 @@ def _run_in_prefect(
     console.print(f"report:  {settings.runs / run_id / 'report.html'}", soft_wrap=True)
     console.print(f"Prefect: {ui_url}/runs/flow-run/{state.state_details.flow_run_id}", soft_wrap=True)
     console.print("`nightbench history` lists the nights; `nightbench down` stops the database and Prefect")
-    _exit(night)
+    return night
 
 
-def _exit(night: NightSummary) -> None:
-    sys.exit(3 if any(cell.missing for cell in night.cells) else 0)
+def _own_share(night: NightSummary, catalog: Catalog) -> str:
+    path = suite_path("nightly")
+    suite, _ = load_suite(path)
+    starts = {name: server.start_estimate_s for name, server in catalog.servers.items()}
+    cell_s = suite.measure.warmup_s + suite.measure.duration_s
+    return own_line(night, resolve(suite, catalog, str(path)), cell_s, starts)
