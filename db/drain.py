@@ -11,10 +11,7 @@ from db.spool import lies_at, read
 from db.store import Refusal, Store
 from nightbench.record import RunFinished
 
-__all__ = ["DONE", "Drained", "drain"]
-
-DONE = "ingested"
-"""The folder within the spool for files that are finished and stored whole."""
+__all__ = ["Drained", "drain"]
 
 
 @dataclass(frozen=True, slots=True)

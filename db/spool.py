@@ -23,6 +23,9 @@ from nightbench.record import Record, decode, encode
 
 __all__ = ["Contents", "Spool", "lies_at", "preflight", "read"]
 
+DONE = "ingested"
+"""The folder within the spool for files that are finished and stored whole."""
+
 _LINE = re.compile(rb'\{"crc":"([0-9a-f]{8})","record":(.*)\}', re.DOTALL)
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _PROBE_BYTES = 1 << 20
@@ -126,6 +129,12 @@ def read(path: Path) -> Contents:
             elif line.strip():
                 skipped += 1
     return Contents(tuple(records), skipped)
+
+
+def find(directory: Path, run_id: str) -> Path:
+    """Where this machine keeps a run's file, stored in a database already or not; it may not exist."""
+    path = directory / f"{run_id}.jsonl"
+    return path if path.exists() else directory / DONE / path.name
 
 
 def preflight(directory: Path, needed_bytes: int) -> None:

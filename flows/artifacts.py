@@ -43,18 +43,18 @@ class PrefectProgress:
         self._log.warning(text)
 
 
-def publish(night: NightSummary, report: Path) -> None:
+def publish(night: NightSummary, report: Path | None) -> None:
     """Attach the results to the flow run."""
     create_table_artifact(table=result_rows(night), key="results", description="Each figure with its 95 % interval")
     create_markdown_artifact(_markdown(night, report), key="summary", description=f"Suite {night.run.suite}")
 
 
-def _markdown(night: NightSummary, report: Path) -> str:
+def _markdown(night: NightSummary, report: Path | None) -> str:
     run = night.run
     lines = [
         f"# {run.suite}: {len(night.cells)} cells, {night.doubted_cells} doubted, {night.missing_cells} missing",
         f"Run `{run.run_id}` on {run.hardware}, seed {run.seed}.",
-        f"Report: `{report}`",
+        f"Report: `{report}`" if report else "No report: `nightbench report` makes it where plotly is installed.",
         f"Time: {time_line(night)}",
     ]
     failed = [record for deployment in night.deployments for record in deployment.failures]

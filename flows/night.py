@@ -33,12 +33,15 @@ class Steps:
     missing: Callable[[tuple[Cell, ...], Why, str], None]
     store: Callable[[], object]
     finish: Callable[[], None]
-    report: Callable[[], Path]
+    report: Callable[[], Path | None]
     ledger: Ledger
 
 
-def run_night(plan: Plan, steps: Steps) -> Path:
-    """Everything in ``plan``, in order; returns the report. A failing step costs its own cells and no others."""
+def run_night(plan: Plan, steps: Steps) -> Path | None:
+    """Everything in ``plan``, in order; returns the report, if one could be drawn.
+
+    A failing step costs its own cells and no others.
+    """
     servers = dict.fromkeys(replicate.setup.server for replicate in plan.replicates)
     environments = {server: steps.environment(server) for server in servers}
     exports = {export: steps.export(export) for export in plan.exports}

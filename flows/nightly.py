@@ -38,7 +38,12 @@ LISTENER: ContextVar[Progress | None] = ContextVar("progress_listener", default=
 T = TypeVar("T")
 
 
-@flow(name="nightly", flow_run_name="{suite}", persist_result=False)
+def _run_name() -> str:
+    """The suite's name, also when it was given as a path."""
+    return Path(flow_run.parameters["suite"]).stem
+
+
+@flow(name="nightly", flow_run_name=_run_name, persist_result=False)
 def nightly(suite: str = "smoke", seed: int | None = None, resume: str | None = None) -> str | State[str]:
     """Measure every cell of a suite and report what was found.
 
@@ -86,7 +91,7 @@ def prefect_steps(session: Session) -> Steps:
     def measure(subject: Subject, cell: Cell) -> object:
         return _as_task("measure", cell.label, lambda: bare.measure(subject, cell))
 
-    def report() -> Path:
+    def report() -> Path | None:
         return _as_task("report", session.run_id, bare.report)
 
     steps = replace(bare, environment=environment, export=export, measure=measure, report=report)

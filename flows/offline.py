@@ -20,7 +20,7 @@ def run_offline(
     catalog: Catalog,
     progress: Progress,
     should_stop: Callable[[], bool] = never,
-) -> Path:
+) -> Path | None:
     """Run what ``request`` asks for and return the report; every record is in the spool by then."""
     with opened(request, settings, catalog, progress=progress, should_stop=should_stop) as session:
         progress.begin(len(request.plan.cells))

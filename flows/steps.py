@@ -48,7 +48,7 @@ def bare_steps(session: Session) -> Steps:
 
             store(session)
 
-    def report() -> Path:
+    def report() -> Path | None:
         return write_report(night_so_far(session), session.folder / "report.html")
 
     steps = Steps(

@@ -52,12 +52,16 @@ def assess(
     duration_s: float,
     foreign_cpu_percent: float | None,
     server_died: bool,
+    in_process: bool = False,
 ) -> Assessed:
     """Cut the warm-up, take the figures of what is left, and say what is doubtful about them.
 
-    The measured window runs from the end of the warm-up, ``min_warmup_ns`` or later if `warmup_cut` finds a
-    transient in the successful latencies behind it, to the end of sending, ``started_ns + duration_s`` or
-    ``ended_ns`` if that came first.
+    The measured window runs from the end of the warm-up, ``min_warmup_ns`` or later if `warmup_cut` finds that a
+    transient in the successful latencies outlasts it, to the end of sending, ``started_ns + duration_s`` or
+    ``ended_ns`` if that came first. A stall after a calm beginning is no warm-up and stays in the figures.
+
+    A quantile of many samples that came in too few clusters is given without bounds, and doubted: one stall is
+    seen, though not how often it happens.
 
     A request belongs to the window by its intended time, for counts, latency, service and lag: choosing by
     completion would leave out the slowest. Throughput counts successful answers by the time they were done,
@@ -65,7 +69,8 @@ def assess(
     go out, which is equal in a steady state, and Little's law is checked for exactly that. ``offered_rps`` is what
     was due in the window a second, in an open loop.
 
-    ``client_cpu_ns`` and ``started_ns .. ended_ns`` cover the whole run; ``None`` where the client hosts the model.
+    ``in_process`` says that the client hosts the model: its ``client_cpu_ns`` is then unknown, and a late start is
+    a wait for the model. ``client_cpu_ns`` and ``started_ns .. ended_ns`` cover the whole run.
     ``foreign_cpu_percent`` counts one processor as 100. ``verified`` answers were compared, ``wrong`` of them differed.
     An empty or wholly failed window gives zero throughput, no quantiles, and doubts.
     """
@@ -77,11 +82,11 @@ def assess(
     rate = throughput(done, window.start_ns, window.end_ns)
     offered = len(window.due) / window.seconds if isinstance(load, OpenLoop) and window.seconds > 0 else None
     found = [
-        *doubts.too_few(window, refused),
+        *doubts.too_few(window, refused, cut),
         *doubts.not_stationary(cut),
         *doubts.errors(window),
         *doubts.wrong_output(window, verified, wrong),
-        *doubts.late_sends(load, window, lag),
+        *doubts.late_sends(load, window, lag, in_process=in_process),
         *doubts.client_saturated(client_cpu_ns, ended_ns - started_ns),
         *doubts.rate_missed(load, window, rate),
         *doubts.littles_law(samples, load, window),
@@ -105,23 +110,23 @@ def assess(
 
 def _window(samples: Samples, started_ns: int, end_ns: int, min_warmup_ns: int) -> tuple[Cut, doubts.Window]:
     start_ns = min(started_ns + min_warmup_ns, max(started_ns, end_ns))
-    due = samples.where((samples.intended_ns >= start_ns) & (samples.intended_ns < end_ns))
+    due = samples.between(start_ns, end_ns)
     ok = _successful(due)
-    cut = warmup_cut(ok.latency_ns)
+    cut = warmup_cut(ok.latency_ns, before=_successful(samples.between(started_ns, start_ns)).latency_ns)
     if cut.index:
         start_ns = int(ok.intended_ns[cut.index])
-        due = due.where(due.intended_ns >= start_ns)
-        ok = _successful(due)
+        due, ok = due.between(start_ns, end_ns), ok.between(start_ns, end_ns)
     return cut, doubts.Window(start_ns, end_ns, due, ok)
 
 
 def _successful(due: Samples) -> Samples:
     """The usual cell has no failure, and then needs no copy."""
-    return due if due.ok.all() else due.where(due.ok)
+    good = due.ok
+    return due if good.all() else due.where(good)
 
 
 def _estimates(values_ns: NDArray[np.int64]) -> tuple[dict[str, Estimate], dict[str, int]]:
-    """The quantiles the samples can carry, and how many requests the others would need."""
+    """The quantiles the samples hold, and how many requests would be needed by those they cannot carry."""
     found: dict[str, Estimate] = {}
     refused: dict[str, int] = {}
     answers = quantiles(values_ns, QUANTILES.values())
@@ -129,6 +134,8 @@ def _estimates(values_ns: NDArray[np.int64]) -> tuple[dict[str, Estimate], dict[
         answer = answers[q]
         if isinstance(answer, NotEnough):
             refused[name] = answer.needed
+            if answer.seen is not None:
+                found[name] = Estimate(answer.seen)
         else:
             found[name] = answer
     return found, refused

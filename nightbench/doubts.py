@@ -63,15 +63,17 @@ class Window:
         return max(0, self.end_ns - self.start_ns) * 1e-9
 
 
-def too_few(window: Window, refused: Mapping[str, int]) -> Iterator[Doubt]:
-    """Some quantiles were refused: ``refused`` says how many requests each would need."""
+def too_few(window: Window, refused: Mapping[str, int], cut: Cut) -> Iterator[Doubt]:
+    """Some quantiles were refused, or a steady state: ``refused`` says how many requests each would need."""
+    if cut.needed is not None:
+        refused = {**refused, "a steady state": cut.needed}
     if refused:
         needs = ", ".join(f"{name} needs about {needed}" for name, needed in refused.items())
         yield Doubt(Reason.TOO_FEW_SAMPLES, f"{len(window.ok)} successful requests were measured: {needs}")
 
 
 def not_stationary(cut: Cut) -> Iterator[Doubt]:
-    """No steady state was reached, or it did not last."""
+    """There is evidence that no steady state was reached, or that it did not last."""
     if not cut.stationary:
         yield Doubt(Reason.NOT_STATIONARY, f"latency: {cut.detail}")
 
@@ -96,9 +98,13 @@ def wrong_output(window: Window, verified: int, wrong: int) -> Iterator[Doubt]:
         yield Doubt(Reason.WRONG_OUTPUT, f"{wrong} of {max(verified, wrong)} compared answers were wrong")
 
 
-def late_sends(load: Load, window: Window, lag: Mapping[str, float]) -> Iterator[Doubt]:
-    """The client did not send when it should have. A closed loop has no such times."""
-    if isinstance(load, ClosedLoop) or not len(window.ok):
+def late_sends(load: Load, window: Window, lag: Mapping[str, float], *, in_process: bool) -> Iterator[Doubt]:
+    """The client did not send when it should have. A closed loop has no such times.
+
+    Where the client hosts the model, a late start is a wait for the model: queueing, not lateness. Over a wire the
+    samples cannot tell a late client from one that had every connection busy, so both are doubted.
+    """
+    if in_process or isinstance(load, ClosedLoop) or not len(window.ok):
         return
     levels = [0.5, 0.99]
     latency = np.quantile(window.ok.latency_ns, levels)

@@ -68,9 +68,14 @@ class Samples:
         mask: NDArray[np.bool_] = self.outcome == Outcome.OK
         return mask
 
-    def where(self, mask: NDArray[np.bool_]) -> "Samples":
-        """The rows for which ``mask`` is true."""
-        return Samples(*(getattr(self, name)[mask] for name in _COLUMNS))
+    def where(self, rows: NDArray[np.bool_] | slice) -> "Samples":
+        """The rows of a slice, which are not copied, or those for which a mask is true."""
+        return Samples(*(getattr(self, name)[rows] for name in _COLUMNS))
+
+    def between(self, start_ns: int, end_ns: int) -> "Samples":
+        """The rows intended in [start_ns, end_ns), not copied."""
+        first, last = np.searchsorted(self.intended_ns, (start_ns, end_ns)).tolist()
+        return self.where(slice(first, max(first, last)))
 
     def counts(self) -> dict[str, int]:
         """How many requests ended in each way, by label; ways that did not occur are left out."""

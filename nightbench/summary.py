@@ -4,11 +4,11 @@ Reports, terminal tables and Prefect artifacts all read this, so that no two of 
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from nightbench.histogram import LatencyHistogram
-from nightbench.load import Load, OpenLoop
+from nightbench.load import ClosedLoop, Load, OpenLoop
 from nightbench.model import Format, Precision
 from nightbench.record import (
     ArtifactRecord,
@@ -25,7 +25,7 @@ from nightbench.record import (
     RunStarted,
 )
 from nightbench.server import OptionValue, Protocol
-from nightbench.stats.combine import combine
+from nightbench.stats.moderate import combine_all
 
 __all__ = ["CellSummary", "DeploymentSummary", "NightSummary", "summarise"]
 
@@ -113,9 +113,11 @@ def summarise(records: Iterable[Record]) -> NightSummary:
             by_key.setdefault(_key(record.cell_id), ([], []))[0].append(record)
         elif isinstance(record, MissingRecord):
             by_key.setdefault(_key(record.cell_id), ([], []))[1].append(record)
+    figures = _figures({key: measured for key, (measured, _) in by_key.items()})
     # A cell that a resumed run measured after all is no longer missing.
     cells = [
-        _cell(key, measured, _unmeasured(measured, missing), versions) for key, (measured, missing) in by_key.items()
+        _cell(key, measured, _unmeasured(measured, missing), versions, figures[key])
+        for key, (measured, missing) in by_key.items()
     ]
     finished = [record for record in records if isinstance(record, RunFinished)]
     return NightSummary(
@@ -150,11 +152,67 @@ def _reading_order(cell: CellSummary) -> tuple[object, ...]:
     )
 
 
+@dataclass(slots=True)
+class _Figures:
+    """What the rounds of one cell say together."""
+
+    throughput_rps: Estimate | None = None
+    latency_ns: dict[str, Estimate] = field(default_factory=dict)
+    service_ns: dict[str, Estimate] = field(default_factory=dict)
+
+
+def _figures(cells: Mapping[str, Sequence[MeasurementRecord]]) -> dict[str, _Figures]:
+    """Every metric over the rounds, by cell key. Cells of one kind of load lend each other what they know of spread."""
+    found = {key: _Figures() for key in cells}
+    for kind in (ClosedLoop, OpenLoop):
+        alike = {key: rounds for key, rounds in cells.items() if rounds and isinstance(rounds[0].case.load, kind)}
+        units = {key: _setup(rounds[0].case) for key, rounds in alike.items()}
+        rates = {key: [record.throughput_rps for record in rounds] for key, rounds in alike.items()}
+        for key, rate in _moderated(rates, units).items():
+            found[key].throughput_rps = rate
+        latencies = {key: [record.latency_ns for record in rounds] for key, rounds in alike.items()}
+        for name, key, estimate in _quantiles(latencies, units):
+            found[key].latency_ns[name] = estimate
+        services = {key: [record.service_ns for record in rounds] for key, rounds in alike.items()}
+        for name, key, estimate in _quantiles(services, units):
+            found[key].service_ns[name] = estimate
+    return found
+
+
+def _quantiles(
+    cells: Mapping[str, Sequence[Mapping[str, Estimate]]], units: Mapping[str, str]
+) -> Iterator[tuple[str, str, Estimate]]:
+    """Each quantile over the rounds of each cell, as (quantile, cell key, estimate), quantiles in their own order.
+
+    One that any round could not carry is left out, not averaged over fewer.
+    """
+    names = dict.fromkeys(name for rounds in cells.values() for each in rounds for name in each)
+    for name in names:
+        carried = {
+            key: [each[name] for each in rounds]
+            for key, rounds in cells.items()
+            if all(name in each for each in rounds)
+        }
+        for key, estimate in _moderated(carried, units).items():
+            yield name, key, estimate
+
+
+def _moderated(groups: Mapping[str, Sequence[Estimate]], units: Mapping[str, str]) -> dict[str, Estimate]:
+    return dict(zip(groups, combine_all(list(groups.values()), units=[units[key] for key in groups]), strict=True))
+
+
+def _setup(source: Case | DeploymentRecord) -> str:
+    """Names what is started afresh every round: cells that share it share the luck of its starts."""
+    setup = (source.server, source.model, source.format, source.precision, sorted(source.options.items()))
+    return json.dumps(setup)
+
+
 def _cell(
     key: str,
     measured: Sequence[MeasurementRecord],
     missing: Sequence[MissingRecord],
     versions: Mapping[str, str],
+    figures: _Figures,
 ) -> CellSummary:
     outcomes: dict[str, int] = {}
     for record in measured:
@@ -174,9 +232,9 @@ def _cell(
         load=source.load,
         rounds=len(measured),
         planned_rounds=len({record.round for record in measured} | {record.round for record in missing}),
-        throughput_rps=combine([record.throughput_rps for record in measured]) if measured else None,
-        latency_ns=_quantiles([record.latency_ns for record in measured]),
-        service_ns=_quantiles([record.service_ns for record in measured]),
+        throughput_rps=figures.throughput_rps,
+        latency_ns=figures.latency_ns,
+        service_ns=figures.service_ns,
         ok=sum(record.ok for record in measured),
         failed=sum(record.failed for record in measured),
         outcomes=outcomes,
@@ -187,12 +245,6 @@ def _cell(
         measurements=tuple(sorted(measured, key=lambda record: record.round)),
         missing=tuple(missing),
     )
-
-
-def _quantiles(rounds: Sequence[Mapping[str, Estimate]]) -> dict[str, Estimate]:
-    """Each quantile over the rounds; one that any round could not carry is left out, not averaged over fewer."""
-    names = [name for name in rounds[0] if all(name in each for each in rounds)] if rounds else []
-    return {name: combine([each[name] for each in rounds]) for name in names}
 
 
 def _doubts(measured: Sequence[MeasurementRecord]) -> tuple[Doubt, ...]:
@@ -213,30 +265,36 @@ def _doubts(measured: Sequence[MeasurementRecord]) -> tuple[Doubt, ...]:
 def _deployments(records: Iterable[DeploymentRecord]) -> tuple[DeploymentSummary, ...]:
     groups: dict[str, list[DeploymentRecord]] = {}
     for record in records:
-        setup = (record.server, record.model, record.format, record.precision, sorted(record.options.items()))
-        groups.setdefault(json.dumps(setup), []).append(record)
-    return tuple(_deployment(group) for _, group in sorted(groups.items()))
-
-
-def _deployment(group: Sequence[DeploymentRecord]) -> DeploymentSummary:
-    first = group[0]
-    failures = tuple(record for record in group if record.failure is not None)
-    return DeploymentSummary(
-        server=first.server,
-        server_version=first.server_version,
-        model=first.model,
-        format=first.format,
-        precision=first.precision,
-        options=first.options,
-        starts=len(group),
-        failed=len(failures),
-        cold_start_ns=_over_starts(record.cold_start_ns for record in group),
-        model_load_ns=_over_starts(record.model_load_ns for record in group),
-        rss_bytes=_over_starts(record.rss_bytes for record in group),
-        failures=failures,
+        groups.setdefault(_setup(record), []).append(record)
+    cold = _over_starts(groups, lambda record: record.cold_start_ns)
+    load = _over_starts(groups, lambda record: record.model_load_ns)
+    rss = _over_starts(groups, lambda record: record.rss_bytes)
+    return tuple(
+        DeploymentSummary(
+            server=group[0].server,
+            server_version=group[0].server_version,
+            model=group[0].model,
+            format=group[0].format,
+            precision=group[0].precision,
+            options=group[0].options,
+            starts=len(group),
+            failed=sum(record.failure is not None for record in group),
+            cold_start_ns=cold.get(key),
+            model_load_ns=load.get(key),
+            rss_bytes=rss.get(key),
+            failures=tuple(record for record in group if record.failure is not None),
+        )
+        for key, group in sorted(groups.items())
     )
 
 
-def _over_starts(values: Iterable[int | None]) -> Estimate | None:
-    known = [Estimate(float(value)) for value in values if value is not None]
-    return combine(known) if known else None
+def _over_starts(
+    groups: Mapping[str, Sequence[DeploymentRecord]], figure: Callable[[DeploymentRecord], int | None]
+) -> dict[str, Estimate]:
+    """One figure over the starts of each setup, by setup; setups that never gave it are left out."""
+    known = {
+        key: [Estimate(float(value)) for record in group if (value := figure(record)) is not None]
+        for key, group in groups.items()
+    }
+    known = {key: values for key, values in known.items() if values}
+    return _moderated(known, {key: key for key in known})

@@ -87,7 +87,6 @@ def preflight(request: Request, settings: Settings, catalog: Catalog) -> None:
         UsageError: the spool's disk is full or read-only, or the port range has no room.
     """
     cells = len(request.plan.cells)
-    settings.spool.mkdir(parents=True, exist_ok=True)
     spool.preflight(settings.spool, cells * (SPOOL_BYTES_PER_CELL + SAMPLES_BYTES_PER_CELL))
     if settings.server_ports:
         used = {replicate.setup.server for replicate in request.plan.replicates}

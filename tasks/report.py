@@ -1,9 +1,9 @@
 """Stage: the run as people read it."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from db import spool
-from db.drain import DONE
 from nightbench.record import Record
 from nightbench.settings import Settings
 from nightbench.summary import NightSummary, summarise
@@ -19,12 +19,16 @@ def night_so_far(session: Session) -> NightSummary:
 
 def spooled_records(settings: Settings, run_id: str) -> tuple[Record, ...]:
     """A run's records from its spool file on this machine, ingested or not."""
-    path = settings.spool / f"{run_id}.jsonl"
-    return spool.read(path if path.exists() else settings.spool / DONE / path.name).records
+    return spool.read(spool.find(settings.spool, run_id)).records
 
 
-def write_report(night: NightSummary, path: Path) -> Path:
-    """Write the self-contained HTML report; returns where it is."""
+def write_report(night: NightSummary, path: Path) -> Path | None:
+    """Write the self-contained HTML report and say where it is; ``None`` where nothing to draw with is installed.
+
+    A machine that only measures needs no plotting library: the report can be made wherever its spool is brought.
+    """
+    if not all(find_spec(name) for name in ("plotly", "jinja2")):
+        return None
     from dashboards.report.page import write
 
     path.parent.mkdir(parents=True, exist_ok=True)

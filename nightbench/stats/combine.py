@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +10,18 @@ from numpy.typing import NDArray
 from nightbench.record import Estimate
 from nightbench.stats.distributions import student_t_quantile
 
-__all__ = ["combine"]
+__all__ = ["Spread", "combine", "spread_of"]
 
 
-def combine(estimates: Sequence[Estimate], confidence: float = 0.95) -> Estimate:
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How much independent deployments differ: the variance of a figure's logarithm, and how well it is known."""
+
+    variance: float
+    dof: float
+
+
+def combine(estimates: Sequence[Estimate], confidence: float = 0.95, spread: Spread | None = None) -> Estimate:
     """The mean over independent deployments, with an interval from how much *they* differ.
 
     Deployments are the replicates, not requests: a restart moves a server's figures by more than the requests
@@ -23,9 +32,11 @@ def combine(estimates: Sequence[Estimate], confidence: float = 0.95) -> Estimate
     value then is the geometric mean.
 
     Two rounds give t = 12.7: a wide interval, and an honest one, for two figures say almost nothing about
-    spread. Three give 4.3, five 2.8. Rounds that agree by luck must not look exact either, so the interval is
-    never narrower than the one their own intervals imply for the mean. Where deployments truly do not differ
-    that floor makes it conservative (`benchmarks/coverage.py` has the figures); it never makes it too short.
+    spread. Three give 4.3, five 2.8. ``spread`` replaces the estimates' own where more is known
+    (`nightbench.stats.moderate`); it needs positive values. Rounds that agree by luck must not look exact either,
+    so the interval is never narrower than the one their own intervals imply for the mean. Where deployments truly
+    do not differ that floor makes it conservative (`benchmarks/coverage.py` has the figures); it never makes it
+    too short.
 
     ``estimates`` hold intervals of the same ``confidence``. One alone is returned as it is; none is a
     `ValueError`.
@@ -40,15 +51,25 @@ def combine(estimates: Sequence[Estimate], confidence: float = 0.95) -> Estimate
     values = np.array([each.value for each in rounds], dtype=np.float64)
     if logarithmic:
         values = np.log(values)
-    count, upper = len(rounds), 0.5 + confidence / 2.0
-    mean = float(values.mean())
-    between = student_t_quantile(upper, count - 1) * float(values.std(ddof=1)) / math.sqrt(count)
+    count, mean = len(rounds), float(values.mean())
+    if spread is None:
+        spread = Spread(float(values.var(ddof=1)), count - 1)
+    elif not logarithmic:
+        raise ValueError("a spread of logarithms says nothing about values that are not all positive")
+    between = student_t_quantile(0.5 + confidence / 2.0, spread.dof) * math.sqrt(spread.variance / count)
     within = _within(rounds, values, logarithmic=logarithmic) / count
     half = max(between, within)
     if logarithmic:
         return Estimate(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
     low = mean - half
     return Estimate(mean, max(0.0, low) if values.min() >= 0.0 else low, mean + half)
+
+
+def spread_of(estimates: Sequence[Estimate]) -> Spread | None:
+    """What these deployments alone say of their spread; ``None`` of fewer than two or of values not positive."""
+    if len(estimates) < 2 or any(each.value <= 0.0 for each in estimates):
+        return None
+    return Spread(float(np.log([each.value for each in estimates]).var(ddof=1)), len(estimates) - 1.0)
 
 
 def _within(rounds: Sequence[Estimate], values: NDArray[np.float64], *, logarithmic: bool) -> float:

@@ -69,7 +69,10 @@ def student_t_quantile(p: float, dof: float) -> float:
     tail = 1.0 - p
 
     def excess(t: float) -> float:
-        return 0.5 * regularized_beta(dof / (dof + t * t), dof / 2.0, 0.5) - tail
+        square = t * t
+        if square < dof:  # dof / (dof + t^2) would be too near 1 to keep its digits
+            return 0.5 - 0.5 * regularized_beta(square / (dof + square), 0.5, dof / 2.0) - tail
+        return 0.5 * regularized_beta(dof / (dof + square), dof / 2.0, 0.5) - tail
 
     high = max(1.0, 2.0 * z)
     while excess(high) > 0.0:

@@ -24,9 +24,14 @@ _CLUSTER_EVIDENCE = 50
 
 @dataclass(frozen=True, slots=True)
 class NotEnough:
-    """The samples cannot carry the quantile; about ``needed`` in all, as correlated as these, could."""
+    """The samples cannot carry the quantile; about ``needed`` in all, as correlated as these, could.
+
+    ``seen`` is the quantile of the samples themselves where they are many but come in clusters: what happened
+    once, say a stall. It is true of these samples, and says little about the next. ``None`` where they are few.
+    """
 
     needed: int
+    seen: float | None = None
 
 
 def quantile(values: NDArray[np.number], q: float, confidence: float = 0.95) -> Estimate | NotEnough:
@@ -68,7 +73,7 @@ def _one(values: NDArray[np.number], ordered: NDArray[np.number], q: float, conf
     position = q * (n - 1)
     size, dof = _effective_size(values, ordered, int(position))
     if size * thin < TAIL_SAMPLES - 1e-9:
-        return NotEnough(math.ceil(TAIL_SAMPLES / thin * n / size - 1e-6))
+        return NotEnough(math.ceil(TAIL_SAMPLES / thin * n / size - 1e-6), seen=_at(ordered, position))
     tail = (1.0 - confidence) / 2.0
     size *= (normal_quantile(1.0 - tail) / student_t_quantile(1.0 - tail, dof)) ** 2
     stretch = (n + 1.0) / (size + 1.0)

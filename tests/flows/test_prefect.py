@@ -74,6 +74,7 @@ def test_two_runs_are_two_nights_each_to_be_read_in_prefect(services: tuple[Benc
     assert link
     (night,) = ask(api, "flow_runs", flow_runs={"id": {"any_": [link[1]]}})
     assert night["state_type"] == "COMPLETED"
+    assert night["name"] == "suite"
     children = ask(api, "flow_runs", flow_runs={"parent_flow_run_id": {"any_": [link[1]]}})
     assert {child["name"] for child in children} == {"toy tiny_cnn round 1"}
     assert len(children) == 2
