@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from db.spool import lies_at, read
+from db.spool import DONE, lies_at, read
 from db.store import Refusal, Store
 from nightbench.record import RunFinished
 
