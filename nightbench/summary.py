@@ -3,12 +3,11 @@
 Reports, terminal tables and Prefect artifacts all read this, so that no two of them disagree.
 """
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from nightbench.histogram import LatencyHistogram
-from nightbench.load import ClosedLoop, Load, OpenLoop
+from nightbench.load import Load, OpenLoop
 from nightbench.model import Format, Precision
 from nightbench.record import (
     ArtifactRecord,
@@ -24,8 +23,8 @@ from nightbench.record import (
     RunFinished,
     RunStarted,
 )
+from nightbench.rounds import Figures, over_rounds, over_starts, setup_of
 from nightbench.server import OptionValue, Protocol
-from nightbench.stats.moderate import combine_all
 
 __all__ = ["CellSummary", "DeploymentSummary", "NightSummary", "summarise"]
 
@@ -113,7 +112,7 @@ def summarise(records: Iterable[Record]) -> NightSummary:
             by_key.setdefault(_key(record.cell_id), ([], []))[0].append(record)
         elif isinstance(record, MissingRecord):
             by_key.setdefault(_key(record.cell_id), ([], []))[1].append(record)
-    figures = _figures({key: measured for key, (measured, _) in by_key.items()})
+    figures = over_rounds({key: measured for key, (measured, _) in by_key.items()})
     # A cell that a resumed run measured after all is no longer missing.
     cells = [
         _cell(key, measured, _unmeasured(measured, missing), versions, figures[key])
@@ -152,67 +151,12 @@ def _reading_order(cell: CellSummary) -> tuple[object, ...]:
     )
 
 
-@dataclass(slots=True)
-class _Figures:
-    """What the rounds of one cell say together."""
-
-    throughput_rps: Estimate | None = None
-    latency_ns: dict[str, Estimate] = field(default_factory=dict)
-    service_ns: dict[str, Estimate] = field(default_factory=dict)
-
-
-def _figures(cells: Mapping[str, Sequence[MeasurementRecord]]) -> dict[str, _Figures]:
-    """Every metric over the rounds, by cell key. Cells of one kind of load lend each other what they know of spread."""
-    found = {key: _Figures() for key in cells}
-    for kind in (ClosedLoop, OpenLoop):
-        alike = {key: rounds for key, rounds in cells.items() if rounds and isinstance(rounds[0].case.load, kind)}
-        units = {key: _setup(rounds[0].case) for key, rounds in alike.items()}
-        rates = {key: [record.throughput_rps for record in rounds] for key, rounds in alike.items()}
-        for key, rate in _moderated(rates, units).items():
-            found[key].throughput_rps = rate
-        latencies = {key: [record.latency_ns for record in rounds] for key, rounds in alike.items()}
-        for name, key, estimate in _quantiles(latencies, units):
-            found[key].latency_ns[name] = estimate
-        services = {key: [record.service_ns for record in rounds] for key, rounds in alike.items()}
-        for name, key, estimate in _quantiles(services, units):
-            found[key].service_ns[name] = estimate
-    return found
-
-
-def _quantiles(
-    cells: Mapping[str, Sequence[Mapping[str, Estimate]]], units: Mapping[str, str]
-) -> Iterator[tuple[str, str, Estimate]]:
-    """Each quantile over the rounds of each cell, as (quantile, cell key, estimate), quantiles in their own order.
-
-    One that any round could not carry is left out, not averaged over fewer.
-    """
-    names = dict.fromkeys(name for rounds in cells.values() for each in rounds for name in each)
-    for name in names:
-        carried = {
-            key: [each[name] for each in rounds]
-            for key, rounds in cells.items()
-            if all(name in each for each in rounds)
-        }
-        for key, estimate in _moderated(carried, units).items():
-            yield name, key, estimate
-
-
-def _moderated(groups: Mapping[str, Sequence[Estimate]], units: Mapping[str, str]) -> dict[str, Estimate]:
-    return dict(zip(groups, combine_all(list(groups.values()), units=[units[key] for key in groups]), strict=True))
-
-
-def _setup(source: Case | DeploymentRecord) -> str:
-    """Names what is started afresh every round: cells that share it share the luck of its starts."""
-    setup = (source.server, source.model, source.format, source.precision, sorted(source.options.items()))
-    return json.dumps(setup)
-
-
 def _cell(
     key: str,
     measured: Sequence[MeasurementRecord],
     missing: Sequence[MissingRecord],
     versions: Mapping[str, str],
-    figures: _Figures,
+    figures: Figures,
 ) -> CellSummary:
     outcomes: dict[str, int] = {}
     for record in measured:
@@ -265,10 +209,10 @@ def _doubts(measured: Sequence[MeasurementRecord]) -> tuple[Doubt, ...]:
 def _deployments(records: Iterable[DeploymentRecord]) -> tuple[DeploymentSummary, ...]:
     groups: dict[str, list[DeploymentRecord]] = {}
     for record in records:
-        groups.setdefault(_setup(record), []).append(record)
-    cold = _over_starts(groups, lambda record: record.cold_start_ns)
-    load = _over_starts(groups, lambda record: record.model_load_ns)
-    rss = _over_starts(groups, lambda record: record.rss_bytes)
+        groups.setdefault(setup_of(record), []).append(record)
+    cold = over_starts(groups, lambda record: record.cold_start_ns)
+    load = over_starts(groups, lambda record: record.model_load_ns)
+    rss = over_starts(groups, lambda record: record.rss_bytes)
     return tuple(
         DeploymentSummary(
             server=group[0].server,
@@ -286,15 +230,3 @@ def _deployments(records: Iterable[DeploymentRecord]) -> tuple[DeploymentSummary
         )
         for key, group in sorted(groups.items())
     )
-
-
-def _over_starts(
-    groups: Mapping[str, Sequence[DeploymentRecord]], figure: Callable[[DeploymentRecord], int | None]
-) -> dict[str, Estimate]:
-    """One figure over the starts of each setup, by setup; setups that never gave it are left out."""
-    known = {
-        key: [Estimate(float(value)) for record in group if (value := figure(record)) is not None]
-        for key, group in groups.items()
-    }
-    known = {key: values for key, values in known.items() if values}
-    return _moderated(known, {key: key for key in known})

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from db import spool
+from launch.device import exclusive
 from launch.ports import check_port_range
+from launch.readiness import Stopped
 from nightbench.catalog import Catalog, resolve
 from nightbench.errors import UsageError
 from nightbench.plan import Plan, remaining
@@ -126,10 +128,25 @@ def opened(
         if not request.started:
             session.record(_started(session, request))
         try:
-            yield session
+            with _alone(session):
+                yield session
         except BaseException as error:
             session.record(_finished(session, error))
             raise
+
+
+@contextmanager
+def _alone(session: Session) -> Iterator[None]:
+    """Wait until no other run measures on this machine, and keep others waiting until the block ends."""
+
+    def say_so() -> None:
+        session.progress.note("another run is measuring on this machine; waiting for it to end")
+
+    try:
+        with exclusive(session.settings.cache / "measuring.lock", say_so, session.should_stop):
+            yield
+    except Stopped as stopped:
+        raise session.cancelled() from stopped
 
 
 def finish(session: Session) -> None:

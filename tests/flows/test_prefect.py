@@ -162,3 +162,23 @@ def command_of(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except psutil.Error:
         return []
+
+
+def test_a_run_killed_in_mid_sweep_leaves_its_cells_in_the_database_and_is_resumed(services: tuple[Bench, str]) -> None:
+    bench, _ = services
+    known = set(spooled(bench))
+    process = bench.start("run", bench.suite(loads="{closed: 1}, {closed: 2}, {closed: 3}", duration_s=1.5))
+    run_id = wait_for(first_cell_is_measured(bench, known))
+    process.kill()
+    process.communicate()
+    code, output = bench.run("show", run_id)
+    assert code == 0, output
+    assert not [each for each in psutil.process_iter() if labelled(each) == run_id]
+    with Store(embedded.start(bench.home)) as store:
+        before = store.cell_ids(run_id)
+        assert before
+        code, output = bench.run("run", "--resume", run_id)
+        assert code == 0, output
+        after = [record for record in store.records(run_id) if isinstance(record, MeasurementRecord)]
+    assert len(after) == 3
+    assert before < {record.cell_id for record in after}

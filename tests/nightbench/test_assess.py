@@ -101,6 +101,35 @@ def test_the_warmup_is_cut_by_what_the_samples_show_beyond_the_minimum() -> None
     assert Reason.NOT_STATIONARY not in reasons(found)
 
 
+@pytest.mark.parametrize("stopped_s", [0.3, 0.6, 1.26, 1.6, 2.5, 3.2])
+def test_a_server_that_stops_for_a_second_shows_in_the_tail(stopped_s: float) -> None:
+    """100 requests a second for 4.2 s, the server stopped for one of them and quick otherwise."""
+    rng = np.random.default_rng(4)
+    intended = START + np.sort(rng.integers(0, int(4.2 * SECOND), 420))
+    stop, go = (START + round(at * SECOND) for at in (stopped_s, stopped_s + 1.0))
+    service = (3 * MS * np.exp(0.1 * rng.standard_normal(420))).astype(np.int64)
+    stalled = (intended >= stop) & (intended < go)
+    found = judge(
+        make(intended, service + np.where(stalled, go - intended, 0)),
+        OpenLoop(100.0),
+        min_warmup_ns=SECOND // 5,
+        duration_s=4.2,
+        ended_ns=START + 5 * SECOND,
+    )
+    assert found.warmup_ns < stop - START
+    assert found.latency_ns["p50"].value < 10 * MS
+    assert found.latency_ns["p90"].value > 500 * MS
+    assert Reason.TOO_FEW_SAMPLES in reasons(found)
+
+
+def test_a_stall_within_the_minimum_warmup_is_warmup() -> None:
+    samples = open_cell()
+    go = START + SECOND
+    found = judge(replace(samples, done_ns=np.where(samples.intended_ns < go, go + MS, samples.done_ns)))
+    assert found.doubts == ()
+    assert found.latency_ns["p99"].value < 20 * MS
+
+
 def test_requests_belong_by_intended_time_and_throughput_by_completion() -> None:
     intended = START + np.arange(1000) * 10 * MS
     found = judge(make(intended, np.full(1000, 500 * MS)), OpenLoop(100.0, Arrival.CONSTANT))
@@ -115,7 +144,24 @@ def test_a_tail_that_the_samples_cannot_carry_is_absent_and_doubted() -> None:
     assert "p50" in found.latency_ns
     detail = next(doubt.detail for doubt in found.doubts if doubt.reason is Reason.TOO_FEW_SAMPLES)
     assert "p99 needs about" in detail
+    assert "steady" not in detail
     assert "p50" not in detail
+
+
+def test_too_little_data_is_one_doubt_and_no_evidence_of_unrest() -> None:
+    found = judge(open_cell(rate=6.0), OpenLoop(6.0))
+    assert reasons(found) == {Reason.TOO_FEW_SAMPLES}
+    (doubt,) = found.doubts
+    assert doubt.detail.endswith("p95 needs about 100, p99 needs about 500, a steady state needs about 100")
+
+
+def test_samples_are_cut_out_without_copies() -> None:
+    samples = open_cell()
+    part = samples.between(START + SECOND, START + 2 * SECOND)
+    inside = (samples.intended_ns >= START + SECOND) & (samples.intended_ns < START + 2 * SECOND)
+    assert np.array_equal(part.done_ns, samples.where(inside).done_ns)
+    assert np.shares_memory(part.done_ns, samples.done_ns)
+    assert len(samples.between(START + SECOND, START)) == 0
 
 
 @pytest.mark.parametrize("outcome", [Outcome.TIMEOUT, Outcome.HTTP_5XX, Outcome.RESET])
@@ -171,6 +217,12 @@ def test_requests_never_sent_count_as_late() -> None:
     found = judge(samples, ended_ns=ended)
     assert found.lag_ns["p99"] > SECOND
     assert {Reason.LATE_SENDS, Reason.ERRORS} <= reasons(found)
+
+
+def test_in_process_a_late_start_is_a_wait_for_the_model() -> None:
+    samples = open_cell(lag=5 * MS)
+    assert reasons(judge(samples)) == {Reason.LATE_SENDS}
+    assert judge(samples, in_process=True, client_cpu_ns=None).doubts == ()
 
 
 def test_a_client_without_a_processor_to_spare_is_doubted() -> None:
