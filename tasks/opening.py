@@ -1,7 +1,7 @@
 """The start and the end of a run: checks before any work, and the records that frame the rest."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -142,11 +142,14 @@ def _alone(session: Session) -> Iterator[None]:
     def say_so() -> None:
         session.progress.note("another run is measuring on this machine; waiting for it to end")
 
-    try:
-        with exclusive(session.settings.cache / "measuring.lock", say_so, session.should_stop):
-            yield
-    except Stopped as stopped:
-        raise session.cancelled() from stopped
+    with ExitStack() as stack:
+        with session.ledger.span("waiting"):
+            lock = exclusive(session.settings.cache / "measuring.lock", say_so, session.should_stop)
+            try:
+                stack.enter_context(lock)
+            except Stopped as stopped:
+                raise session.cancelled() from stopped
+        yield
 
 
 def finish(session: Session) -> None:

@@ -18,8 +18,8 @@ _EDGE = 0.05
 """A minimum in this last part of the searched half counts as lying at its edge."""
 _EVIDENCE = math.log(1000.0)
 """Odds of 1000 to 1, as a logarithm, are proof that a stretch of batches is slow, or calm."""
-_CALM_BATCHES = 4
-"""No batch gives more than this part of the evidence: twenty calm requests in a row end every warm-up, five do
+_CALM_BATCHES = 3
+"""No batch gives more than this part of the evidence: fifteen calm requests in a row end every warm-up, five do
 not."""
 _STRIDES = 8
 """More than any decay took in simulation."""
