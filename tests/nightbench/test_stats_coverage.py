@@ -7,7 +7,15 @@ of them to either side. `benchmarks/coverage.py` is the larger table.
 import numpy as np
 import pytest
 
-from benchmarks.coverage import PROCESSES, Process, cover_combined, cover_quantiles, cover_throughput
+from benchmarks.coverage import (
+    NIGHTS,
+    PROCESSES,
+    Process,
+    cover_combined,
+    cover_nights,
+    cover_quantiles,
+    cover_throughput,
+)
 
 RUNS = 1000
 
@@ -45,3 +53,15 @@ def test_throughput(n: int, phi: float, sigma: float) -> None:
     """Few windows show little of their correlation, so the interval errs on the wide side: up to 98 %."""
     found = cover_throughput(np.random.default_rng(5), RUNS, n, phi, sigma)
     assert 0.93 <= found.coverage <= 0.98
+
+
+@pytest.mark.parametrize(("rounds", "sure", "wild_sure"), [(2, 0.9, 0.78), (3, 0.91, 0.89)])
+def test_nights_whose_cells_lend_each_other_what_they_know(rounds: int, sure: float, wild_sure: float) -> None:
+    """Honest to within five points where cells are unlike, and not fooled by a wild server more often than stated."""
+    for night in NIGHTS:
+        if night.unlike > 2.0:
+            continue
+        usual, wild, alone = cover_nights(night, np.random.default_rng(6), 60, rounds)
+        assert sure + 0.03 * (night.unlike == 1.0) <= usual.coverage <= 0.985
+        assert usual.typical_width < (0.55 if rounds == 2 else 0.9) * alone.typical_width
+        assert not wild.runs or wild.coverage >= wild_sure
