@@ -58,7 +58,12 @@ measurements = Table(
     Column("client_cpu_ns_per_request", Double),
     Column("doubts", JSONB, nullable=False),
     # Computed by the database, so that flag and reasons cannot disagree.
-    Column("doubted", Boolean, Computed("jsonb_array_length(doubts) > 0", persisted=True), nullable=False),
+    Column(
+        "doubted",
+        Boolean,
+        Computed("jsonb_path_exists(doubts, '$[*] ? (@.figures.size() == 0)')", persisted=True),
+        nullable=False,
+    ),
     Column("context", JSONB, nullable=False),
     Column("histogram", LargeBinary, nullable=False),
     ForeignKeyConstraint(["run_id"], [runs.c.run_id]),

@@ -45,7 +45,7 @@ def _stacked(figure: Shown) -> str:
 
 def _remarks(cell: CellSummary) -> str:
     """Reasons by name; their sentences stand below the table."""
-    remarks = [doubt.reason.value for doubt in cell.doubts]
+    remarks = [": ".join([*filter(None, [" ".join(doubt.figures)]), doubt.reason]) for doubt in cell.doubts]
     if cell.missing:
         remarks.append(f"{len(cell.missing)} of {cell.planned_rounds} rounds missing")
     return "\n".join(remarks)

@@ -64,12 +64,19 @@ class Window:
 
 
 def too_few(window: Window, refused: Mapping[str, int], cut: Cut) -> Iterator[Doubt]:
-    """Some quantiles were refused, or a steady state: ``refused`` says how many requests each would need."""
-    if cut.needed is not None:
-        refused = {**refused, "a steady state": cut.needed}
-    if refused:
-        needs = ", ".join(f"{name} needs about {needed}" for name, needed in refused.items())
-        yield Doubt(Reason.TOO_FEW_SAMPLES, f"{len(window.ok)} successful requests were measured: {needs}")
+    """Some quantiles were refused, or a steady state: ``refused`` says how many requests each would need.
+
+    A refused tail leaves the rest of the cell standing; without a median or a steady state nothing stands.
+    """
+    needed = {**refused, "a steady state": cut.needed} if cut.needed is not None else refused
+    if needed:
+        needs = ", ".join(f"{name} needs about {count}" for name, count in needed.items())
+        spoilt = cut.needed is not None or "p50" in refused
+        yield Doubt(
+            Reason.TOO_FEW_SAMPLES,
+            f"{len(window.ok)} successful requests were measured: {needs}",
+            figures=() if spoilt else tuple(refused),
+        )
 
 
 def not_stationary(cut: Cut) -> Iterator[Doubt]:

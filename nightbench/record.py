@@ -99,6 +99,12 @@ class Reason(StrEnum):
 class Doubt:
     reason: Reason
     detail: str
+    figures: tuple[str, ...] = ()
+    """The figures it concerns, such as ``p99``; empty when it concerns the whole cell."""
+
+    @property
+    def whole_cell(self) -> bool:
+        return not self.figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +233,7 @@ class MeasurementRecord:
     """Successful requests a second; inferences a second are this times ``case.batch``."""
     latency_ns: Mapping[str, Estimate]
     """Quantiles ``p50 p90 p95 p99`` of successful requests, from the intended time. One that the samples
-    cannot carry is absent, and doubted."""
+    cannot carry is absent or, where many samples come in few clusters, given without bounds; either is doubted."""
     service_ns: Mapping[str, Estimate]
     lag_ns: Mapping[str, float]
     """Quantiles of how late requests were sent."""

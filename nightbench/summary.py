@@ -59,7 +59,8 @@ class CellSummary:
 
     @property
     def doubted(self) -> bool:
-        return bool(self.doubts)
+        """Whether the cell as a whole is doubted; a doubt about some quantile leaves the others standing."""
+        return any(doubt.whole_cell for doubt in self.doubts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,18 +193,23 @@ def _cell(
 
 
 def _doubts(measured: Sequence[MeasurementRecord]) -> tuple[Doubt, ...]:
-    """Every reason once, with its first detail and the number of rounds it concerns."""
-    found: dict[Reason, list[str]] = {}
+    """Every reason once, with a detail and the number of rounds it concerns; and what only all rounds can show."""
+    found: dict[Reason, list[Doubt]] = {}
     for record in measured:
-        for reason, detail in {doubt.reason: doubt.detail for doubt in record.doubts}.items():
-            found.setdefault(reason, []).append(detail)
-    return tuple(
-        Doubt(
-            reason,
-            details[0] if len(measured) == 1 else f"{len(details)} of {len(measured)} rounds: {details[0]}",
-        )
-        for reason, details in found.items()
-    )
+        for reason, doubt in {doubt.reason: doubt for doubt in record.doubts}.items():
+            found.setdefault(reason, []).append(doubt)
+    doubts = [_over_rounds(reason, doubts, len(measured)) for reason, doubts in found.items()]
+    if len(measured) == 1:
+        doubts.append(Doubt(Reason.FEW_ROUNDS, "one deployment cannot show how much deployments differ"))
+    return tuple(doubts)
+
+
+def _over_rounds(reason: Reason, doubts: Sequence[Doubt], rounds: int) -> Doubt:
+    # The worst stands first: one about the whole cell rather than one about its tail.
+    first = min(doubts, key=lambda doubt: len(doubt.figures))
+    figures = () if first.whole_cell else tuple(sorted({name for doubt in doubts for name in doubt.figures}))
+    detail = first.detail if rounds == 1 else f"{len(doubts)} of {rounds} rounds: {first.detail}"
+    return Doubt(reason, detail, figures)
 
 
 def _deployments(records: Iterable[DeploymentRecord]) -> tuple[DeploymentSummary, ...]:

@@ -107,6 +107,7 @@ def _assess(session: Session, subject: Subject, job: Job, result: JobResult, tel
         duration_s=job.duration_s,
         foreign_cpu_percent=_mean(telemetry, "foreign_cpu_percent"),
         server_died=not alive(subject.deployment),
+        in_process=subject.deployment.pid is None,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from dashboards.report import format as fmt
 from dashboards.report.doubts import title
 from dashboards.report.series import Looks, setup_names
-from nightbench.record import ArtifactRecord, ParityRecord
+from nightbench.record import ArtifactRecord, Doubt, ParityRecord
 from nightbench.server import OptionValue
 from nightbench.summary import CellSummary, DeploymentSummary, NightSummary
 
@@ -147,10 +147,15 @@ def _result(cell: CellSummary, looks: Looks) -> ResultRow:
         errors=_errors(cell) if measured else "",
         ways=_ways(cell),
         notes=(
-            *(Note(title(doubt.reason), doubt.detail) for doubt in cell.doubts),
+            *(Note(_titled(doubt), doubt.detail) for doubt in cell.doubts),
             *_missing(cell),
         ),
     )
+
+
+def _titled(doubt: Doubt) -> str:
+    """The reason, and the figures it concerns unless it concerns them all."""
+    return title(doubt.reason) if doubt.whole_cell else f"{', '.join(doubt.figures)}: {title(doubt.reason)}"
 
 
 def _errors(cell: CellSummary) -> str:

@@ -178,6 +178,23 @@ def test_a_cell_never_measured_is_a_row_without_figures() -> None:
     assert night.missing_cells == 1
 
 
+FEW_ROUNDS = Doubt(Reason.FEW_ROUNDS, "one deployment cannot show how much deployments differ")
+
+
+def test_a_doubt_about_a_tail_leaves_the_cell_standing() -> None:
+    tail = Doubt(Reason.TOO_FEW_SAMPLES, "p99 needs about 500", ("p99",))
+    wider = Doubt(Reason.TOO_FEW_SAMPLES, "p95 and p99 need more", ("p95", "p99"))
+    night = summarise([STARTED, measured("a", 1, doubts=[tail]), measured("a", 2, doubts=[wider])])
+    (cell,) = night.cells
+    assert not cell.doubted
+    assert cell.doubts == (Doubt(Reason.TOO_FEW_SAMPLES, "2 of 2 rounds: p99 needs about 500", ("p95", "p99")),)
+    assert (
+        summarise([STARTED, measured("a", 1, doubts=[tail]), measured("a", 2, doubts=[replace(tail, figures=())])])
+        .cells[0]
+        .doubted
+    )
+
+
 def test_a_doubt_is_told_once_with_the_number_of_rounds() -> None:
     late, errors = Doubt(Reason.LATE_SENDS, "2 ms late"), Doubt(Reason.ERRORS, "3 of 90 failed")
     night = summarise(
@@ -188,6 +205,7 @@ def test_a_doubt_is_told_once_with_the_number_of_rounds() -> None:
             measured("a", 3),
             measured("b", 1, doubts=[late]),
             measured("c", 1),
+            measured("c", 2),
         ]
     )
     doubts = {cell.cell_key: cell.doubts for cell in night.cells}
@@ -195,7 +213,7 @@ def test_a_doubt_is_told_once_with_the_number_of_rounds() -> None:
         Doubt(Reason.LATE_SENDS, "2 of 3 rounds: 2 ms late"),
         Doubt(Reason.ERRORS, "1 of 3 rounds: 3 of 90 failed"),
     )
-    assert doubts["b"] == (late,)
+    assert doubts["b"] == (late, FEW_ROUNDS)
     assert night.doubted_cells == 2
 
 

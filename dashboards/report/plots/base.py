@@ -103,10 +103,14 @@ def bars(estimates: Sequence[Estimate], scale: float, colour: str) -> dict[str, 
     }
 
 
-def marker(cells: Sequence[CellSummary], look: Look, size: int = 9) -> dict[str, Any]:
-    """The series' marker, hollow where the cell is doubted."""
+def marker(cells: Sequence[CellSummary], look: Look, quantile: str = "", size: int = 9) -> dict[str, Any]:
+    """The series' marker, hollow where the cell, or the ``quantile`` that is drawn of it, is doubted."""
+
+    def doubted(cell: CellSummary) -> bool:
+        return cell.doubted or any(quantile in doubt.figures for doubt in cell.doubts)
+
     return {
-        "symbol": [look.symbol + ("-open" if cell.doubted else "") for cell in cells],
+        "symbol": [look.symbol + ("-open" if doubted(cell) else "") for cell in cells],
         "size": size,
         "color": look.colour,
         "line": {"width": 1.8, "color": look.colour},

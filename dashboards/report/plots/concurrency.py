@@ -36,7 +36,7 @@ def figure(cells: Iterable[CellSummary], quantile: str, looks: Looks) -> Any | N
                 y=[delay.value / NS_PER_MS for delay in delays],
                 error_y=bars(delays, NS_PER_MS, look.colour) if len(group) == 1 else None,
                 line={"color": look.colour, "width": 2, "dash": look.dash},
-                marker=marker(group, look),
+                marker=marker(group, look, quantile),
                 cliponaxis=False,
                 hovertext=[
                     hover(cell, look, f"{quantile} {fmt.latency(delay)}")

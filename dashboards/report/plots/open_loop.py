@@ -45,7 +45,7 @@ def _over_rates(series: Sequence[tuple[Look, list[CellSummary]]], shown: Sequenc
                     y=[delay.value / NS_PER_MS for delay in delays],
                     error_y=bars(delays, NS_PER_MS, look.colour),
                     line={"color": look.colour, "width": width, "dash": look.dash},
-                    marker=marker(cells, look, size=7 if quantile == "p50" else 10),
+                    marker=marker(cells, look, quantile, size=7 if quantile == "p50" else 10),
                     cliponaxis=False,
                     hovertext=_texts(cells, look, quantile),
                     hoverinfo="text",

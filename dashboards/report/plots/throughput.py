@@ -35,7 +35,7 @@ def figure(cells: Iterable[CellSummary], quantile: str, looks: Looks) -> Any | N
                 error_x=bars(rates, 1, look.colour),
                 error_y=bars(delays, NS_PER_MS, look.colour),
                 line={"color": look.colour, "width": 1.5, "dash": look.dash},
-                marker=marker(group, look),
+                marker=marker(group, look, quantile),
                 text=[f"c{concurrency(cell)}" for cell in group],
                 textposition="bottom right",
                 textfont={"size": 10, "color": look.colour},

@@ -196,7 +196,7 @@ CREATE TABLE measurements (
     lag_ns JSONB NOT NULL,
     client_cpu_ns_per_request DOUBLE PRECISION,
     doubts JSONB NOT NULL,
-    doubted BOOLEAN GENERATED ALWAYS AS (jsonb_array_length(doubts) > 0) STORED NOT NULL,
+    doubted BOOLEAN GENERATED ALWAYS AS (jsonb_path_exists(doubts, '$[*] ? (@.figures.size() == 0)')) STORED NOT NULL,
     context JSONB NOT NULL,
     histogram BYTEA NOT NULL,
     CONSTRAINT pk_measurements PRIMARY KEY (run_id, cell_id),

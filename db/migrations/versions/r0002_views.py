@@ -34,7 +34,8 @@ JOIN deployments
 CREATE VIEW latest_measurements AS
 SELECT DISTINCT ON (fingerprint) * FROM measurement_facts ORDER BY fingerprint, started_at DESC;
 
--- One row a series and night. A night whose rounds are all doubted has no figure, so that a gap stays a gap.
+-- One row a series and night. A night whose rounds are all doubted has no figure, so that a gap stays a gap; a tail
+-- without an upper bound is doubted by itself.
 CREATE VIEW series_nights AS
 SELECT
     fingerprint, run_id, suite, run_started_at, server, model, format, precision, protocol, batch, load_kind,
@@ -43,7 +44,8 @@ SELECT
     count(*) FILTER (WHERE doubted) AS doubted_rounds,
     percentile_cont(0.5) WITHIN GROUP (ORDER BY throughput_rps) FILTER (WHERE NOT doubted) AS throughput_rps,
     percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_p50_ns) FILTER (WHERE NOT doubted) AS latency_p50_ns,
-    percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_p99_ns) FILTER (WHERE NOT doubted) AS latency_p99_ns
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_p99_ns)
+        FILTER (WHERE NOT doubted AND latency_p99_high_ns IS NOT NULL) AS latency_p99_ns
 FROM measurement_facts
 GROUP BY
     fingerprint, run_id, suite, run_started_at, server, model, format, precision, protocol, batch, load_kind,
