@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from dashboards.report.doubts import title
 from dashboards.report.format import NOTHING, Shown, duration, latency, memory, rate
 from dashboards.report.series import setup_names
 from nightbench.ledger import own_share
@@ -45,7 +46,10 @@ def _stacked(figure: Shown) -> str:
 
 def _remarks(cell: CellSummary) -> str:
     """Reasons by name; their sentences stand below the table."""
-    remarks = [": ".join([*filter(None, [" ".join(doubt.figures)]), doubt.reason]) for doubt in cell.doubts]
+    remarks = [
+        title(doubt.reason) if doubt.whole_cell else f"{' '.join(doubt.figures)}: {title(doubt.reason)}"
+        for doubt in cell.doubts
+    ]
     if cell.missing:
         remarks.append(f"{len(cell.missing)} of {cell.planned_rounds} rounds missing")
     return "\n".join(remarks)
@@ -67,7 +71,7 @@ def doubt_lines(night: NightSummary) -> list[str]:
         for doubt in cell.doubts:
             found.setdefault(doubt.reason, []).append(f"{name}, {cell.model}, {cell.load.label}: {doubt.detail}")
     return [
-        f"{reason} in {len(details)} of {len(night.cells)} cells, such as {details[0]}"
+        f"{title(reason)} in {len(details)} of {len(night.cells)} cells, such as {details[0]}"
         for reason, details in sorted(found.items())
     ]
 
