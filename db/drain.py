@@ -22,15 +22,17 @@ class Drained:
     new: int
     known: int
     skipped: int
-    """Lines that were torn or rotten."""
+    """Lines that were torn or rotten: nothing will bring their records back."""
     refused: tuple[Refusal, ...] = ()
+    """What a later version of nightbench, or of the tables, may yet take."""
 
 
 def drain(spool_dir: Path, store: Store) -> Drained:
-    """Store what every spool file holds; put away the files of runs that completed, unless a record was refused.
+    """Store what every spool file holds; put away those that ingesting again would gain nothing from.
 
-    Draining again, or from two processes at once, changes nothing. A database that goes away raises
-    `db.errors.DatabaseDown`; every file not stored whole is still there for the next pass.
+    These are the files of runs that completed, unless a record was refused. Damaged lines, which no later pass will
+    mend, do not keep a file here. Draining again, or from two processes at once, changes nothing. A database that
+    goes away raises `db.errors.DatabaseDown`; every file not stored whole is still there for the next pass.
     """
     files = new = known = skipped = 0
     refused: list[Refusal] = []
@@ -41,14 +43,15 @@ def drain(spool_dir: Path, store: Store) -> Drained:
             except FileNotFoundError:
                 continue  # Another drain was quicker.
             done = store.ingest(contents.records)
+            left = *done.refused, *(Refusal(path.name, why) for why in contents.unknown)
             files += 1
             new += done.new
             known += done.known
             skipped += contents.skipped
-            refused += done.refused
+            refused += left
             # A run that was cancelled or failed stays: `nightbench run --resume` looks for it here.
             whole = any(isinstance(each, RunFinished) and each.status == "completed" for each in contents.records)
-            if nobody_writes and whole and not done.refused:
+            if nobody_writes and whole and not left:
                 _put_away(path)
     return Drained(files, new, known, skipped, tuple(refused))
 

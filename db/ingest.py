@@ -1,19 +1,20 @@
-"""Writing records: each once, whatever is sent twice, and as few round trips as there are tables.
+"""Writing records: each once, whatever is sent twice and in whichever order.
 
-A batch travels as one JSON document, one statement a table. Natural keys make it idempotent.
+Natural keys make it idempotent. What was missing or failed gives way to what a resumed run measured or exported after
+all: the database keeps the night's outcome, the spool file its course.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import JSON, Connection, Table, bindparam, column, func, literal_column, or_, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, delete, or_, select, text, tuple_, update
 from sqlalchemy.exc import DataError, IntegrityError
 
 from db.measurement_tables import cases, measurements, telemetry
 from db.rows import Row, measurement_rows, row
 from db.tables import artifacts, deployments, missing_cells, parity, run_artifacts, runs
+from db.upsert import insert_new
 from nightbench.record import (
     ArtifactRecord,
     DeploymentRecord,
@@ -28,7 +29,8 @@ from nightbench.record import (
 __all__ = ["Ingested", "Refusal", "ingest"]
 
 _BATCH = 500
-# One writer at a time: two that wrote the same keys in different orders would wait for each other forever.
+# One writer at a time: two that wrote the same keys in different orders would wait for each other forever, and a
+# cell's measurement must see its missing row, or be seen by it.
 _LOCK = 7_105_513_022
 
 
@@ -47,6 +49,7 @@ class Ingested:
 
     new: int
     known: int
+    """Those that say nothing new: already there, or a gap that is filled by now."""
     refused: tuple[Refusal, ...] = ()
 
 
@@ -76,41 +79,17 @@ def _write(connection: Connection, write: "_Writer", batch: Sequence[Any], refus
     return sum(_write(connection, write, half, refused) for half in (batch[:middle], batch[middle:]))
 
 
-def _insert(connection: Connection, table: Table, rows: Sequence[Row], *, fill: str | None = None) -> set[Any]:
-    """Insert the rows not there yet; returns their keys. The first of several rows with one key counts.
-
-    With ``fill``, a row whose ``fill`` column is empty is filled in, and counts as new.
-    """
-    key = [part.name for part in table.primary_key]
-    unique: dict[tuple[Any, ...], Row] = {}
-    for fields in rows:
-        unique.setdefault(tuple(fields[part] for part in key), fields)
-    if not unique:
-        return set()
-    names = list(rows[0])
-    source = func.json_populate_recordset(
-        literal_column(f"NULL::{table.name}"), bindparam("rows", list(unique.values()), JSON)
-    ).table_valued(*(column(name, table.c[name].type) for name in names))
-    statement = insert(table).from_select(names, select(*source.c))
-    if fill is None:
-        statement = statement.on_conflict_do_nothing(index_elements=key)
-    else:
-        rest = {name: statement.excluded[name] for name in names if name not in key}
-        statement = statement.on_conflict_do_update(index_elements=key, set_=rest, where=table.c[fill].is_(None))
-    return {tuple(inserted) for inserted in connection.execute(statement.returning(*table.primary_key))}
-
-
 def _ensure_runs(connection: Connection, records: Sequence[Any]) -> None:
     """A run whose own record was lost keeps what names it."""
-    _insert(connection, runs, [{"run_id": record.run_id} for record in records])
+    insert_new(connection, runs, [{"run_id": record.run_id} for record in records])
 
 
 def _ensure_artifacts(connection: Connection, rows: Iterable[Row]) -> None:
-    _insert(connection, artifacts, [{"sha256": row["artifact_sha256"], "format": row["format"]} for row in rows])
+    insert_new(connection, artifacts, [{"sha256": row["artifact_sha256"], "format": row["format"]} for row in rows])
 
 
 def _run_started(connection: Connection, records: Sequence[RunStarted]) -> int:
-    return len(_insert(connection, runs, [row(record) for record in records], fill="started_at"))
+    return len(insert_new(connection, runs, [row(record) for record in records], fill="started_at"))
 
 
 def _artifact(connection: Connection, records: Sequence[ArtifactRecord]) -> int:
@@ -122,25 +101,25 @@ def _artifact(connection: Connection, records: Sequence[ArtifactRecord]) -> int:
         for fields, size in zip(rows, sizes, strict=True)
         if fields["sha256"] is not None
     ]
-    _insert(connection, artifacts, files, fill="size_bytes")
-    return len(_insert(connection, run_artifacts, rows))
+    insert_new(connection, artifacts, files, fill="size_bytes")
+    return len(insert_new(connection, run_artifacts, rows, fill="sha256"))
 
 
 def _parity(connection: Connection, records: Sequence[ParityRecord]) -> int:
     _ensure_runs(connection, records)
     rows = [row(record) for record in records]
     _ensure_artifacts(connection, rows)
-    return len(_insert(connection, parity, rows))
+    return len(insert_new(connection, parity, rows))
 
 
 def _deployment(connection: Connection, records: Sequence[DeploymentRecord]) -> int:
     _ensure_runs(connection, records)
-    return len(_insert(connection, deployments, [row(record) for record in records], fill="started_at"))
+    return len(insert_new(connection, deployments, [row(record) for record in records], fill="started_at"))
 
 
 def _measurement(connection: Connection, records: Sequence[MeasurementRecord]) -> int:
     _ensure_runs(connection, records)
-    _insert(
+    insert_new(
         connection,
         deployments,
         [{"run_id": record.run_id, "deployment_id": record.deployment_id} for record in records],
@@ -148,8 +127,8 @@ def _measurement(connection: Connection, records: Sequence[MeasurementRecord]) -
     taken_apart = [measurement_rows(record) for record in records]
     of_cases = [case for _, case, _ in taken_apart]
     _ensure_artifacts(connection, of_cases)
-    _insert(connection, cases, of_cases)
-    new = _insert(connection, measurements, [fields for fields, _, _ in taken_apart])
+    insert_new(connection, cases, of_cases)
+    new = insert_new(connection, measurements, [fields for fields, _, _ in taken_apart])
     # A repeated cell must not mix its telemetry into the first one's.
     wanted = set(new)
     of_telemetry: list[Row] = []
@@ -158,13 +137,21 @@ def _measurement(connection: Connection, records: Sequence[MeasurementRecord]) -
         if key in wanted:
             wanted.remove(key)
             of_telemetry += series
-    _insert(connection, telemetry, of_telemetry)
+    insert_new(connection, telemetry, of_telemetry)
+    filled = [(fields["run_id"], fields["cell_id"]) for fields, _, _ in taken_apart]
+    connection.execute(delete(missing_cells).where(tuple_(missing_cells.c.run_id, missing_cells.c.cell_id).in_(filled)))
     return len(new)
 
 
 def _missing(connection: Connection, records: Sequence[MissingRecord]) -> int:
+    """A cell that is measured as well, whichever came first, is no longer missing."""
     _ensure_runs(connection, records)
-    return len(_insert(connection, missing_cells, [row(record) for record in records]))
+    rows = [row(record) for record in records]
+    key = measurements.c.run_id, measurements.c.cell_id
+    cells = [(fields["run_id"], fields["cell_id"]) for fields in rows]
+    measured = {tuple(cell) for cell in connection.execute(select(*key).where(tuple_(*key).in_(cells)))}
+    gaps = [fields for fields, cell in zip(rows, cells, strict=True) if cell not in measured]
+    return len(insert_new(connection, missing_cells, gaps))
 
 
 def _run_finished(connection: Connection, records: Sequence[RunFinished]) -> int:

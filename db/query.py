@@ -13,7 +13,7 @@ from db.tables import artifacts, deployments, missing_cells, parity, run_artifac
 from nightbench.errors import UsageError
 from nightbench.record import Record
 
-__all__ = ["Night", "cell_ids", "history", "records", "run_id", "run_ids"]
+__all__ = ["Night", "cell_ids", "history", "records", "run_id"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Night:
 
 
 def records(connection: Connection, run_id: str) -> list[Record]:
-    """Every record of a run, equal to the ones ingested; of several ends, the latest. Empty for an unknown run."""
+    """What a run came to, as records equal to the ones ingested; none for an unknown run."""
     run = connection.scalar(_rows(runs).where(runs.c.run_id == run_id))
     if run is None:
         return []
@@ -45,8 +45,9 @@ def records(connection: Connection, run_id: str) -> list[Record]:
     found += _artifact_records(connection, run_id)
     found += _plain_records(connection, parity, "parity", run_id)
     known = deployments.c.started_at.is_not(None)
-    query = _rows(deployments).where(deployments.c.run_id == run_id, known).order_by(deployments.c.started_at)
-    found += [record_of("deployment", row) for row in connection.scalars(query)]
+    starts = _rows(deployments).where(deployments.c.run_id == run_id, known)
+    in_order = starts.order_by(deployments.c.started_at, deployments.c.deployment_id)
+    found += [record_of("deployment", row) for row in connection.scalars(in_order)]
     found += _measurement_records(connection, run_id)
     found += _plain_records(connection, missing_cells, "missing", run_id)
     if run["finished_at"] is not None:
@@ -88,16 +89,9 @@ def history(connection: Connection, limit: int, suite: str | None = None) -> lis
     return [Night(*row) for row in connection.execute(query)]
 
 
-def run_ids(connection: Connection, prefix: str = "") -> list[str]:
-    """The runs whose id begins so, newest first."""
-    matching = runs.c.run_id.startswith(prefix, autoescape=True)
-    query = select(runs.c.run_id).where(matching).order_by(_started_at().desc().nulls_last(), runs.c.run_id.desc())
-    return list(connection.scalars(query))
-
-
 def run_id(connection: Connection, prefix: str) -> str:
     """The one run meant by its id, by a beginning no other run has, or by ``last``; `UsageError` if there is none."""
-    found = run_ids(connection, "" if prefix == "last" else prefix)
+    found = _run_ids(connection, "" if prefix == "last" else prefix)
     if not found:
         what = "no run is stored yet" if prefix == "last" else f"no stored run begins with {prefix!r}"
         raise UsageError(f"run: {what}; `nightbench history` lists them, `nightbench ingest` brings in what is spooled")
@@ -106,6 +100,13 @@ def run_id(connection: Connection, prefix: str) -> str:
             f"run: {prefix!r} could be {', '.join(found[:3])}{' ...' * (len(found) > 3)}; write more of it"
         )
     return prefix if prefix in found else found[0]
+
+
+def _run_ids(connection: Connection, prefix: str) -> list[str]:
+    """The runs whose id begins so, newest first."""
+    matching = runs.c.run_id.startswith(prefix, autoescape=True)
+    query = select(runs.c.run_id).where(matching).order_by(_started_at().desc().nulls_last(), runs.c.run_id.desc())
+    return list(connection.scalars(query))
 
 
 def _started_at() -> ColumnElement[datetime]:

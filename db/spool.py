@@ -33,10 +33,13 @@ _PROBE_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What one spool file holds: its whole records in the order written, and how many lines were not whole."""
+    """What one spool file holds, in the order written."""
 
     records: tuple[Record, ...]
     skipped: int
+    """Lines that are damaged, and will be for ever."""
+    unknown: tuple[str, ...] = ()
+    """Why each line that is whole is no record to this nightbench; another version wrote it and can read it."""
 
 
 class Spool:
@@ -115,26 +118,42 @@ class Spool:
 
 
 def read(path: Path) -> Contents:
-    """All whole records of one spool file. Lines that are torn, rotten or of an unknown kind are counted instead.
+    """All records of one spool file, and what else is in it.
 
     A run that is still being written may show its newest line as torn; reading again later finds it whole.
     """
     records: list[Record] = []
+    unknown: list[str] = []
     skipped = 0
     with path.open("rb") as lines:
-        for line in lines:
-            record = _parse(line.rstrip(b"\n"))
-            if record is not None:
-                records.append(record)
-            elif line.strip():
-                skipped += 1
-    return Contents(tuple(records), skipped)
+        for number, line in enumerate(lines, 1):
+            body = _intact(line.rstrip(b"\n"))
+            if body is None:
+                skipped += bool(line.strip())
+                continue
+            try:
+                records.append(decode(body))
+            except NightbenchError as error:
+                unknown.append(f"line {number}: {error}")
+    return Contents(tuple(records), skipped, tuple(unknown))
 
 
 def find(directory: Path, run_id: str) -> Path:
     """Where this machine keeps a run's file, stored in a database already or not; it may not exist."""
     path = directory / f"{run_id}.jsonl"
     return path if path.exists() else directory / DONE / path.name
+
+
+def is_written(path: Path) -> bool:
+    """Whether a process has this run's file open for writing now."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def preflight(directory: Path, needed_bytes: int) -> None:
@@ -166,14 +185,10 @@ def lies_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _parse(line: bytes) -> Record | None:
+def _intact(line: bytes) -> bytes | None:
+    """What was written as a record; ``None`` if it is torn or rotten."""
     match = _LINE.fullmatch(line)
-    if match is None or int(match[1], 16) != crc32(match[2]):
-        return None
-    try:
-        return decode(match[2])
-    except NightbenchError:
-        return None
+    return match[2] if match is not None and int(match[1], 16) == crc32(match[2]) else None
 
 
 def _open_locked(path: Path) -> int:

@@ -32,7 +32,11 @@ class Store:
             return ingest(connection, records)
 
     def records(self, run_id: str) -> list[Record]:
-        """Every record of a run, equal to the ones ingested; of several ends, the latest. Empty for an unknown run."""
+        """What a run came to, as records equal to the ones ingested; none for an unknown run.
+
+        Of a run that was resumed, these are the latest end, the measurement of a cell that was missing at first, and
+        the export that had failed at first.
+        """
         with self._transaction() as connection:
             return query.records(connection, run_id)
 
@@ -45,11 +49,6 @@ class Store:
         """The newest runs first."""
         with self._transaction() as connection:
             return query.history(connection, limit, suite)
-
-    def run_ids(self, prefix: str = "") -> list[str]:
-        """The runs whose id begins so, newest first."""
-        with self._transaction() as connection:
-            return query.run_ids(connection, prefix)
 
     def run_id(self, prefix: str) -> str:
         """The one run meant by its id, by a beginning no other run has, or by ``last``; `UsageError` otherwise."""

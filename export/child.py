@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -13,11 +14,21 @@ from export.failure import last_line
 from export.formats.base import THREADS
 from export.job import Job, Prepared
 from export.worker import Answer, Question
-from nightbench.errors import ExportError
+from nightbench.errors import ExportError, NightbenchError
 
-__all__ = ["run_child"]
+__all__ = ["Stopped", "never", "run_child"]
 
+_POLL_S = 0.2
 _WORKER = (sys.executable, "-P", "-m", "export")
+
+
+class Stopped(NightbenchError):
+    """The caller asked for the child to be stopped, and it was."""
+
+
+def never() -> bool:
+    """The ``should_stop`` of a caller that never stops an export."""
+    return False
 
 
 def _environment() -> dict[str, str]:
@@ -32,11 +43,17 @@ def _environment() -> dict[str, str]:
     }
 
 
-def run_child(job: Job, log: Path, timeout_s: float, argv: Sequence[str] = _WORKER) -> Prepared:
+def run_child(
+    job: Job,
+    log: Path,
+    timeout_s: float,
+    should_stop: Callable[[], bool] = never,
+    argv: Sequence[str] = _WORKER,
+) -> Prepared:
     """Do ``job`` in a child process, whose noise is appended to ``log``.
 
     Raises `ExportError` with one sentence when the job fails, or when the child crashes, is killed or takes longer than
-    ``timeout_s``. Whatever happens, no process is left.
+    ``timeout_s``; `Stopped` soon after ``should_stop`` turns true. Whatever happens, no process is left.
     """
     purpose = f"preparing {job.spec.name} in {job.format}"
     question = TypeAdapter(Question).dump_json(Question(job, parent=os.getpid()))
@@ -52,7 +69,7 @@ def run_child(job: Job, log: Path, timeout_s: float, argv: Sequence[str] = _WORK
             start_new_session=True,  # a group of its own, to be ended as a whole
         )
         try:
-            stdout, _ = child.communicate(question, timeout_s)
+            stdout = _stdout(child, question, timeout_s, should_stop, purpose)
         except subprocess.TimeoutExpired:
             raise ExportError(
                 f"{purpose} took longer than {timeout_s:g} s and was ended{_last_words(log, start)}"
@@ -67,6 +84,27 @@ def run_child(job: Job, log: Path, timeout_s: float, argv: Sequence[str] = _WORK
     if reply.error is not None:
         raise ExportError(f"{reply.error} (log: {log})")
     raise ExportError(f"{purpose} {_ending(child.returncode)}{_last_words(log, start)}")
+
+
+def _stdout(
+    child: "subprocess.Popen[bytes]", question: bytes, timeout_s: float, should_stop: Callable[[], bool], purpose: str
+) -> bytes:
+    """Ask, and wait for the whole answer; `subprocess.TimeoutExpired` or `Stopped` if there is none."""
+    deadline = time.monotonic() + timeout_s
+    unasked: bytes | None = question
+    stop = False
+    while True:
+        late = time.monotonic() > deadline
+        try:
+            # Also before giving it up: it may have ended while `should_stop` took its time.
+            return child.communicate(unasked, _POLL_S)[0]
+        except subprocess.TimeoutExpired:
+            if stop:
+                raise Stopped(f"{purpose} was stopped") from None
+            if late:
+                raise
+        unasked = None
+        stop = should_stop()
 
 
 def _parse(stdout: bytes) -> Answer:

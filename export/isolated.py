@@ -1,15 +1,16 @@
 """The door other rooms use: exporting, inputs and parity, without torch in their process."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from export.cache import Cache, NotCached
-from export.child import run_child
+from export.child import Stopped, never, run_child
 from export.job import Job, Prepared, prepare_with
 from export.parity import BATCHES
 from nightbench.errors import ExportError
 from nightbench.model import Format, ModelSpec, Precision
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["Prepared", "Stopped", "prepare"]
 
 
 def prepare(
@@ -23,12 +24,14 @@ def prepare(
     *,
     log: Path,
     timeout_s: float = 1800.0,
+    should_stop: Callable[[], bool] = never,
 ) -> Prepared:
     """The artifact, the input pool and the parity results of one model in one format.
 
     What lies whole in the cache (`nightbench.settings.Settings.artifacts`) is answered at once. Anything else is made
     in a child process, which appends its noise to ``log`` and dies with this one. A failed parity check is a result.
-    Raises `ExportError` with one sentence when there is no artifact.
+    Raises `ExportError` with one sentence when there is no artifact, and `Stopped` soon after ``should_stop`` turns
+    true while the child works; its whole process group is killed then, and what it began counts for nothing.
     """
     job = Job(spec, format, precision, weights, cache, pool_count, batches)
     try:
@@ -36,7 +39,7 @@ def prepare(
     except NotCached:
         pass  # the child finds out again what is missing or broken, under the lock
     try:
-        return run_child(job, log, timeout_s)
+        return run_child(job, log, timeout_s, should_stop)
     except OSError as error:
         raise ExportError(
             f"no process can be started to export {spec.name}, or {log} cannot be written: {error.strerror}"

@@ -11,8 +11,10 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
+from flows.dressing import Dressing
 from flows.tables import doubt_lines, result_rows, time_line
 from nightbench.summary import NightSummary
+from tasks.progress import Silent
 
 __all__ = ["PrefectProgress", "publish"]
 
@@ -22,13 +24,18 @@ class PrefectProgress:
 
     def __init__(self) -> None:
         self._log = get_run_logger()
+        # The log is the place to say that Prefect is gone as well: it reaches the run once the server is back.
+        self._dressing = Dressing(Silent(), lambda: False)
         self._cells = 0
         self._done = 0
         self._artifact: UUID | None = None
 
     def begin(self, cells: int) -> None:
         self._cells = cells
-        artifact = create_progress_artifact(progress=0.0, key="night", description=f"{cells} cells")
+        self._dressing.attempt(self._create)
+
+    def _create(self) -> None:
+        artifact = create_progress_artifact(progress=0.0, key="night", description=f"{self._cells} cells")
         self._artifact = artifact if isinstance(artifact, UUID) else None
 
     def doing(self, what: str) -> None:
@@ -36,8 +43,10 @@ class PrefectProgress:
 
     def done(self, cells: int) -> None:
         self._done += cells
-        if self._artifact and self._cells:
-            update_progress_artifact(self._artifact, progress=100.0 * self._done / self._cells)
+        artifact = self._artifact
+        if artifact and self._cells:
+            share = 100.0 * self._done / self._cells
+            self._dressing.attempt(lambda: update_progress_artifact(artifact, progress=share))
 
     def note(self, text: str) -> None:
         self._log.warning(text)

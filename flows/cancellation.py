@@ -1,35 +1,47 @@
-"""Whether somebody pressed Cancel on the flow run, asked often and answered cheaply."""
+"""Whether somebody pressed Cancel on the flow run: looked up beside the night, never by the thread that measures."""
 
-import time
-from collections.abc import Callable
+import threading
+from contextlib import suppress
+from types import TracebackType
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
 
-__all__ = ["asked_to_cancel"]
+__all__ = ["CancelWatch"]
 
-INTERVAL_S = 2.0
+_INTERVAL_S = 2.0
 
 
-def asked_to_cancel(flow_run_id: UUID) -> Callable[[], bool]:
-    """A function that says whether the run is being cancelled; it asks the server at most every two seconds.
+class CancelWatch:
+    """Asks the Prefect server now and then, and answers at once from what it last said.
 
     A server that does not answer has not asked for anything: the night goes on.
     """
-    asked_at = time.monotonic()
-    cancelled = False
 
-    def answer() -> bool:
-        nonlocal asked_at, cancelled
-        if cancelled or time.monotonic() - asked_at < INTERVAL_S:
-            return cancelled
-        asked_at = time.monotonic()
-        try:
-            with get_client(sync_client=True) as client:
-                state = client.read_flow_run(flow_run_id).state
-        except Exception:  # noqa: BLE001 - whatever ails the API, it is no request to stop
-            return False
-        cancelled = state is not None and (state.is_cancelling() or state.is_cancelled())
-        return cancelled
+    def __init__(self, flow_run_id: UUID) -> None:
+        self._flow_run_id = flow_run_id
+        self._cancelled = threading.Event()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="cancel-watch", daemon=True)
 
-    return answer
+    def __enter__(self) -> "CancelWatch":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Not joined: it may be waiting for a server that is gone.
+        self._over.set()
+
+    def __call__(self) -> bool:
+        """Whether the run is being cancelled, as of the last answer."""
+        return self._cancelled.is_set()
+
+    def _watch(self) -> None:
+        while not self._over.wait(_INTERVAL_S) and not self._cancelled.is_set():
+            # Whatever ails the API, it is no request to stop.
+            with suppress(Exception), get_client(sync_client=True) as client:
+                state = client.read_flow_run(self._flow_run_id).state
+                if state is not None and (state.is_cancelling() or state.is_cancelled()):
+                    self._cancelled.set()

@@ -1,7 +1,7 @@
 """The `nightbench` command.
 
 Exit codes: 0 every planned cell was measured (doubted ones included); 1 nightbench itself failed; 2 what was asked
-for cannot be done, and nothing was started; 3 the run completed but cells are missing; 130 cancelled.
+for cannot be done, and nothing was started; 3 the run completed but cells are missing; 130 cancelled; 143 terminated.
 """
 
 import signal
@@ -11,7 +11,7 @@ from typing import Final
 from cyclopts import App, CycloptsError
 from rich.console import Console
 
-from nightbench.errors import NightbenchError, UsageError
+from nightbench.errors import NightbenchError
 
 __all__ = ["COMMANDS", "app", "main"]
 
@@ -32,7 +32,12 @@ COMMANDS: Final = {
     "doctor": "Say what this machine can run, and what to install for the rest.",
 }
 
-app = App(name="nightbench", help="Nightly benchmarks of ML inference servers whose numbers carry their doubts.")
+app = App(
+    name="nightbench",
+    # Ours to answer: an interrupted run says how it is resumed.
+    suppress_keyboard_interrupt=False,
+    help="Nightly benchmarks of ML inference servers whose numbers carry their doubts.",
+)
 for _verb, _help in COMMANDS.items():
     app.command(f"flows.commands.{_verb}:{_verb}", name=_verb, help=_help)
 
@@ -46,15 +51,13 @@ def main() -> None:
         app(exit_on_error=False, print_error=True)
     except CycloptsError:
         sys.exit(2)
-    except UsageError as error:
-        errors.print(f"nightbench: {error}", markup=False, soft_wrap=True)
-        sys.exit(2)
     except KeyboardInterrupt:
-        errors.print("nightbench: cancelled; `nightbench run --resume` does the rest")
+        hint = "; `nightbench run --resume` does the rest" if sys.argv[1:2] == ["run"] else ""
+        errors.print(f"nightbench: interrupted{hint}", markup=False)
         sys.exit(130)
     except NightbenchError as error:
         errors.print(f"nightbench: {error}", markup=False, soft_wrap=True)
-        sys.exit(130 if type(error).__name__ == "Cancelled" else 1)
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

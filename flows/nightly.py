@@ -11,12 +11,15 @@ from uuid import UUID
 from prefect import State, flow, states, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
+from prefect.settings import get_current_settings
 
 from flows.artifacts import PrefectProgress, publish
 from flows.benchmark import BODY, benchmark
-from flows.cancellation import asked_to_cancel
+from flows.cancellation import CancelWatch
+from flows.dressing import Dressing
 from flows.night import Steps, run_night, run_replicate
 from flows.registry import load_catalog, suite_path
+from flows.services import answers
 from flows.steps import bare_steps
 from launch.environment import Environment
 from nightbench.errors import DeploymentError
@@ -24,14 +27,17 @@ from nightbench.plan import Cell, Export, Replicate
 from nightbench.settings import Settings
 from tasks.export import Exported, Unusable
 from tasks.measure import Subject
-from tasks.opening import fresh, opened, resumed
+from tasks.opening import opened
 from tasks.progress import Fanout, Progress
 from tasks.report import night_so_far
+from tasks.request import Request, fresh, resumed
 from tasks.session import Cancelled, Session
 from tasks.store import open_store
 
-__all__ = ["LISTENER", "nightly"]
+__all__ = ["LISTENER", "REQUEST", "nightly"]
 
+REQUEST: ContextVar[Request | None] = ContextVar("request", default=None)
+"""A run that whoever calls the flow from this process has made already; the parameters say the same."""
 LISTENER: ContextVar[Progress | None] = ContextVar("progress_listener", default=None)
 """A terminal that wants to follow a run started from this process."""
 
@@ -61,21 +67,24 @@ def nightly(suite: str = "smoke", seed: int | None = None, resume: str | None = 
 def _night(suite: str, seed: int | None, resume: str | None) -> str:
     settings = Settings.from_environment()
     catalog = load_catalog(settings)
-    request = resumed(resume, settings, catalog) if resume else fresh(suite_path(suite), catalog, seed)
+    request = REQUEST.get()
+    if request is None:
+        request = resumed(resume, settings, catalog) if resume else fresh(suite_path(suite), catalog, seed)
     terminal = LISTENER.get()
     progress = Fanout([PrefectProgress(), *([terminal] if terminal else [])])
-    should_stop = asked_to_cancel(UUID(str(flow_run.id)))
+    dressing = Dressing(progress, partial(answers, get_current_settings().api.url or ""))
     with (
+        CancelWatch(UUID(str(flow_run.id))) as cancelled,
         open_store(settings) as store,
-        opened(request, settings, catalog, store=store, progress=progress, should_stop=should_stop) as session,
+        opened(request, settings, catalog, store=store, progress=progress, should_stop=cancelled) as session,
     ):
         progress.begin(len(request.plan.cells))
-        report = run_night(request.plan, prefect_steps(session))
-        publish(night_so_far(session), report)
+        report = run_night(request.plan, prefect_steps(session, dressing))
+        dressing.attempt(lambda: publish(night_so_far(session), report))
     return request.run_id
 
 
-def prefect_steps(session: Session) -> Steps:
+def prefect_steps(session: Session, dressing: Dressing) -> Steps:
     """The bare steps dressed as Prefect tasks and, for each deployment, a flow.
 
     Nothing is retried and nothing cached: a repeat is a new measurement, and only our records remember.
@@ -83,31 +92,47 @@ def prefect_steps(session: Session) -> Steps:
     bare = bare_steps(session)
 
     def environment(server: str) -> Environment | DeploymentError:
-        return _as_task("environment", server, lambda: bare.environment(server))
+        return dressing.run(_as_task("environment", server), lambda: bare.environment(server))
 
     def export(what: Export) -> Exported | Unusable:
-        return _as_task("export", f"{what.model} {what.format}", lambda: bare.export(what))
+        return dressing.run(_as_task("export", f"{what.model} {what.format}"), lambda: bare.export(what))
 
     def measure(subject: Subject, cell: Cell) -> object:
-        return _as_task("measure", cell.label, lambda: bare.measure(subject, cell))
+        return dressing.run(_as_task("measure", cell.label), lambda: bare.measure(subject, cell))
 
     def report() -> Path | None:
-        return _as_task("report", session.run_id, bare.report)
+        return dressing.run(_as_task("report", session.run_id), bare.report)
 
     steps = replace(bare, environment=environment, export=export, measure=measure, report=report)
 
     def benchmark_flow(replicate: Replicate, exported: Exported, environment: Environment | DeploymentError) -> None:
-        setup = replicate.setup
-        token = BODY.set(partial(run_replicate, steps, replicate, exported, environment))
-        try:
-            benchmark(setup.server, setup.export.model, replicate.round, len(replicate.cells))
-        finally:
-            BODY.reset(token)
+        dressing.run(_as_flow(replicate), partial(run_replicate, steps, replicate, exported, environment))
 
     return replace(steps, benchmark=benchmark_flow)
 
 
-def _as_task(name: str, run_name: str, body: Callable[[], T]) -> T:
-    """Run ``body`` as one Prefect task run."""
-    dressed = task(name=name, task_run_name=run_name, cache_policy=NO_CACHE, persist_result=False)(body)
-    return dressed()
+def _as_task(name: str, run_name: str) -> Callable[[Callable[[], T]], T]:
+    """Runs a step as one Prefect task run."""
+
+    def dress(body: Callable[[], T]) -> T:
+        # A function of its own, since Prefect reads names and source from what it decorates.
+        def step() -> T:
+            return body()
+
+        return task(name=name, task_run_name=run_name, cache_policy=NO_CACHE, persist_result=False)(step)()
+
+    return dress
+
+
+def _as_flow(replicate: Replicate) -> Callable[[Callable[[], None]], None]:
+    """Runs a step as one run of the `benchmark` flow."""
+
+    def dress(body: Callable[[], None]) -> None:
+        token = BODY.set(body)
+        try:
+            setup = replicate.setup
+            benchmark(setup.server, setup.export.model, replicate.round, len(replicate.cells))
+        finally:
+            BODY.reset(token)
+
+    return dress

@@ -7,8 +7,9 @@ from flows.night import run_night
 from flows.steps import bare_steps
 from nightbench.catalog import Catalog
 from nightbench.settings import Settings
-from tasks.opening import Request, opened
+from tasks.opening import opened
 from tasks.progress import Progress
+from tasks.request import Request
 from tasks.session import never
 
 __all__ = ["run_offline"]

@@ -24,7 +24,7 @@ def load_catalog(settings: Settings) -> Catalog:
 def suite_path(name: str) -> Path:
     """A suite file given by path, or by the name of one that comes with nightbench."""
     path = Path(name)
-    if path.suffix in {".yaml", ".yml"} or path.exists():
+    if path.suffix in {".yaml", ".yml"} or path.is_file():
         return path
     known = {file.stem: file for file in SUITES.glob("*.yaml")}
     if name not in known:
@@ -36,6 +36,8 @@ def suite_path(name: str) -> Path:
 
 def pinned_version(spec: ServerSpec) -> str:
     """The version of a server that its requirement list pins, whether or not its environment has been built."""
+    if not spec.requirements.is_file():
+        return "unpinned"
     for line in spec.requirements.read_text(encoding="utf-8").splitlines():
         name, pinned, version = line.partition(";")[0].partition("==")
         if pinned and canonicalize_name(name) == canonicalize_name(spec.distribution):

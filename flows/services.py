@@ -3,6 +3,7 @@
 They outlive the command that starts them, so that a finished run can be looked at; `nightbench down` ends both.
 """
 
+import fcntl
 import json
 import os
 import signal
@@ -10,10 +11,9 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 import psutil
@@ -24,7 +24,7 @@ from nightbench.errors import NightbenchError, UsageError
 from nightbench.settings import Settings
 from tasks.store import open_store
 
-__all__ = ["Prefect", "prefect_up", "running_prefect", "start_database", "stop_database", "stop_prefect"]
+__all__ = ["Prefect", "answers", "prefect_up", "running_prefect", "start_database", "stop_database", "stop_prefect"]
 
 USUAL_PORT = 4200
 START_TIMEOUT_S = 120.0
@@ -85,22 +85,26 @@ def running_prefect(settings: Settings) -> Prefect | None:
         server = Prefect(**json.loads(_state_file(settings).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    return server if server.process and _healthy(server) else None
+    return server if server.process and answers(server.api_url) else None
 
 
-def prefect_up(settings: Settings, waiting: Callable[[], None] = lambda: None) -> Prefect:
-    """The running Prefect server, started if need be. ``waiting`` is called now and then while it starts.
+def prefect_up(settings: Settings) -> Prefect:
+    """The running Prefect server, started if need be; of several commands that want it, one starts it.
 
     Raises:
         UsageError: the port asked for is taken.
         NightbenchError: it did not come up.
     """
-    found = running_prefect(settings)
-    if found:
-        return found
+    settings.services.mkdir(parents=True, exist_ok=True)
+    # Not inherited by what is started under it (PEP 446), so it ends with this block.
+    with (settings.services / "prefect.lock").open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return running_prefect(settings) or _start_prefect(settings)
+
+
+def _start_prefect(settings: Settings) -> Prefect:
     stop_prefect(settings)
     port = _choose_port(settings.prefect_port)
-    settings.services.mkdir(parents=True, exist_ok=True)
     log = settings.services / "prefect.log"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     url = f"http://127.0.0.1:{port}/api"
@@ -118,11 +122,10 @@ def prefect_up(settings: Settings, waiting: Callable[[], None] = lambda: None) -
     server = Prefect(process.pid, psutil.Process(process.pid).create_time(), port)
     _state_file(settings).write_text(json.dumps(asdict(server)), encoding="utf-8")
     deadline = time.monotonic() + START_TIMEOUT_S
-    while not _healthy(server):
+    while not answers(server.api_url):
         if process.poll() is not None or time.monotonic() > deadline:
             stop_prefect(settings)
             raise NightbenchError(f"the Prefect server did not come up; its log is {log}")
-        waiting()
         time.sleep(0.2)
     return server
 
@@ -146,11 +149,13 @@ def stop_prefect(settings: Settings) -> bool:
     return True
 
 
-def _healthy(server: Prefect) -> bool:
+def answers(api_url: str) -> bool:
+    """Whether a Prefect API is there, asked without any proxy: ours is on this machine."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(f"{server.api_url}/health", timeout=2) as answer:  # noqa: S310 - loopback http
+        with direct.open(f"{api_url}/health", timeout=2) as answer:
             return bool(answer.status == 200)
-    except (OSError, urllib.error.URLError):
+    except (OSError, ValueError, HTTPException):
         return False
 
 

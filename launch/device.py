@@ -18,11 +18,10 @@ _POLL_S = 0.5
 def exclusive(path: Path, on_wait: Callable[[], None], should_stop: Callable[[], bool]) -> Iterator[None]:
     """Hold this machine's measuring lock for the block, waiting for whoever holds it now.
 
-    The lock is the operating system's on the file at ``path``: a killed holder gives it up. ``on_wait`` is called once
+    The lock is the operating system's on the file at ``path``, which any user may open: a killed holder gives it up. ``on_wait`` is called once
     if it is taken; `Stopped` is raised when ``should_stop`` turns true before it is free.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o444)
     try:
         waiting = False
         while not _taken(descriptor):

@@ -12,13 +12,15 @@ import shutil
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
+from typing import TextIO
 
+from launch.stopping import Stopped, never
 from launch.uv import Uv
 from nightbench.errors import DeploymentError
 from nightbench.server import ServerSpec
@@ -26,6 +28,7 @@ from nightbench.server import ServerSpec
 __all__ = ["Environment", "ensure_environment"]
 
 _STAMP = ".complete"
+_POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +48,21 @@ class Environment:
 
 
 def ensure_environment(
-    spec: ServerSpec, root: Path, mode: str, on_event: Callable[[str], None], log: Path
+    spec: ServerSpec,
+    root: Path,
+    mode: str,
+    on_event: Callable[[str], None],
+    log: Path,
+    should_stop: Callable[[], bool] = never,
 ) -> Environment:
     """The environment of ``spec`` under ``root``, built if there is none yet.
 
     ``mode`` is ``pinned``, or ``host`` for the packages of this interpreter as they are. ``on_event`` is told in
-    words what takes time; what uv prints goes to ``log``. Raises `DeploymentError` of kind ``no_environment``.
+    words what takes time; what uv prints goes to ``log``. Raises `DeploymentError` of kind ``no_environment``, and
+    `launch.stopping.Stopped` soon after ``should_stop`` turns true while it builds or waits for another that does.
     """
     try:
-        return _host(spec) if mode == "host" else _pinned(spec, root, on_event, log)
+        return _host(spec) if mode == "host" else _pinned(spec, root, on_event, log, should_stop)
     except OSError as error:
         raise DeploymentError("no_environment", f"the environment of {spec.name}: {error}") from error
 
@@ -76,25 +85,25 @@ def _fingerprint(requirements: Path) -> str:
     return sha256("\n".join(python).encode() + b"\0" + requirements.read_bytes()).hexdigest()[:12]
 
 
-def _pinned(spec: ServerSpec, root: Path, on_event: Callable[[str], None], log: Path) -> Environment:
+def _pinned(
+    spec: ServerSpec, root: Path, on_event: Callable[[str], None], log: Path, should_stop: Callable[[], bool]
+) -> Environment:
     fingerprint = _fingerprint(spec.requirements)
     folder = root / f"{spec.name}-{fingerprint}"
     built = False
-    if not _whole(folder):
+    build_ns = _build_ns(folder)
+    if build_ns is None:
         root.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_name(f"{folder.name}.lock"), spec.name, on_event) as lock:
+        with _locked(folder.with_name(f"{folder.name}.lock"), spec.name, on_event, should_stop) as lock:
             # Whoever held the lock before us may have built it.
-            if not _whole(folder):
-                _build(spec, folder, on_event, log, lock)
+            build_ns = _build_ns(folder)
+            if build_ns is None:
+                on_event(f"building the environment of {spec.name} (first use)")
+                log.parent.mkdir(parents=True, exist_ok=True)
+                with log.open("w") as output:
+                    build_ns = _build(spec, folder, Uv(spec.name, output, lock, on_event, should_stop))
                 built = True
-    return Environment(
-        _python(folder),
-        _site_packages(folder),
-        fingerprint,
-        _version(spec, folder),
-        built,
-        json.loads((folder / _STAMP).read_text())["build_ns"],
-    )
+    return Environment(_python(folder), _site_packages(folder), fingerprint, _version(spec, folder), built, build_ns)
 
 
 def _python(folder: Path) -> Path:
@@ -106,45 +115,69 @@ def _site_packages(folder: Path) -> Path:
     return Path(sysconfig.get_path("purelib", "venv", {"base": base, "platbase": base}))
 
 
-def _whole(folder: Path) -> bool:
-    """Built to its end, and the interpreter it links to is still there."""
-    return (folder / _STAMP).exists() and _python(folder).exists()
+def _build_ns(folder: Path) -> int | None:
+    """How long it took to build, if it was built to its end and the interpreter it links to is still there."""
+    if not _python(folder).exists():
+        return None
+    try:
+        return int(json.loads((folder / _STAMP).read_text())["build_ns"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        # A stamp that says nothing stamps nothing: a crash may have torn it, and the packages with it.
+        return None
 
 
 @contextmanager
-def _locked(path: Path, server: str, on_event: Callable[[str], None]) -> Iterator[int]:
+def _locked(path: Path, server: str, on_event: Callable[[str], None], should_stop: Callable[[], bool]) -> Iterator[int]:
     """Hold the lock file; its descriptor. The operating system lets go of it when its holders die."""
     with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _take(file):
             on_event(f"waiting for another nightbench that builds the environment of {server}")
-            fcntl.flock(file, fcntl.LOCK_EX)
+            while not _take(file):
+                if should_stop():
+                    raise Stopped(f"stopped while waiting for the environment of {server}")
+                time.sleep(_POLL_S)
         yield file.fileno()
 
 
-def _build(spec: ServerSpec, folder: Path, on_event: Callable[[str], None], log: Path, lock: int) -> None:
-    on_event(f"building the environment of {spec.name} (first use)")
+def _take(file: TextIO) -> bool:
+    """Lock it, if nobody else holds it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _build(spec: ServerSpec, folder: Path, uv: Uv) -> int:
+    """Make it anew; how long that took, in nanoseconds."""
     shutil.rmtree(folder, ignore_errors=True)
-    log.parent.mkdir(parents=True, exist_ok=True)
     began_ns = time.monotonic_ns()
-    with log.open("w") as output:
-        uv = Uv(spec.name, output, lock, on_event)
-        uv.run("venv", "--no-project", "--python", sys.executable, str(folder))
-        # Compiled now, or the very first cold start of a server would be slower than all later ones.
-        uv.run(
-            "pip",
-            "install",
-            "--compile-bytecode",
-            "--python",
-            str(_python(folder)),
-            "--requirements",
-            str(spec.requirements),
-        )
+    uv.run("venv", "--no-project", "--python", sys.executable, str(folder))
+    # Compiled now, or the very first cold start of a server would be slower than all later ones.
+    uv.run(
+        "pip",
+        "install",
+        "--compile-bytecode",
+        "--python",
+        str(_python(folder)),
+        "--requirements",
+        str(spec.requirements),
+    )
     _version(spec, folder)
-    stamp = folder / f"{_STAMP}.partial"
-    stamp.write_text(json.dumps({"server": spec.name, "build_ns": time.monotonic_ns() - began_ns}))
-    stamp.replace(folder / _STAMP)
+    build_ns = time.monotonic_ns() - began_ns
+    _stamp(folder, {"server": spec.name, "build_ns": build_ns})
+    return build_ns
+
+
+def _stamp(folder: Path, facts: Mapping[str, str | int]) -> None:
+    """Say that it is whole, in words that reach the disk after the packages did and before their name."""
+    os.sync()
+    partial = folder / f"{_STAMP}.partial"
+    with partial.open("w") as file:
+        json.dump(facts, file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(folder / _STAMP)
 
 
 def _version(spec: ServerSpec, folder: Path) -> str:

@@ -14,18 +14,15 @@ from launch.limits import describe
 from launch.logs import log_tail
 from launch.ports import LOOPBACK, is_free, reserve
 from launch.processes import look_up
-from launch.readiness import Stopped, Waiting
+from launch.readiness import Waiting
 from launch.request import LaunchRequest
 from launch.running import running
+from launch.stopping import Stopped, never
 from launch.workdir import default_root, workdir
 from nightbench.errors import DeploymentError
-from nightbench.server import Deployment, Endpoint, Prober, Protocol, ServeRequest
+from nightbench.server import Command, Deployment, Endpoint, Prober, Protocol, ServeRequest, ServerSpec
 
 __all__ = ["LaunchRequest", "ProcessLauncher", "Stopped", "alive", "labels", "log_tail"]
-
-
-def _never() -> bool:
-    return False
 
 
 class _PortLost(DeploymentError):
@@ -37,7 +34,7 @@ class ProcessLauncher:
 
     @contextmanager
     def launch(
-        self, request: LaunchRequest, prober: Prober, should_stop: Callable[[], bool] = _never
+        self, request: LaunchRequest, prober: Prober, should_stop: Callable[[], bool] = never
     ) -> Iterator[Deployment]:
         """A deployment that answers correctly, ended when the block ends, however it ends.
 
@@ -46,7 +43,7 @@ class ProcessLauncher:
         told to stop.
         """
         if request.spec.in_process:
-            yield deploy_in_process(request, prober)
+            yield deploy_in_process(request, prober, should_stop)
             return
         with ExitStack() as stack:
             try:
@@ -71,10 +68,7 @@ def _deployed(request: LaunchRequest, prober: Prober, should_stop: Callable[[], 
         folder = stack.enter_context(workdir(request.workdir_root or default_root()))
         ports = dict(zip(spec.ports, stack.enter_context(reserve(len(spec.ports), request.ports)), strict=True))
         serve = _serve_request(request, folder, ports)
-        try:
-            command = spec.command(serve)
-        except OSError as error:
-            raise DeploymentError("died", f"its working directory could not be laid out: {error}") from error
+        command = _command(spec, serve)
         memory = stack.enter_context(memory_group(folder.name, request.limits.memory_bytes))
         started_ns = time.monotonic_ns()
         process, tree = stack.enter_context(running(request, command, folder, memory))
@@ -122,6 +116,20 @@ def _serve_request(request: LaunchRequest, folder: Path, ports: Mapping[str, int
         python=request.environment.python,
         site_packages=request.environment.site_packages,
     )
+
+
+def _command(spec: ServerSpec, serve: ServeRequest) -> Command:
+    """What the server's folder says to start. It may be a user's own: what it raises costs its own cells only."""
+    try:
+        made: object = spec.command(serve)
+    except DeploymentError:
+        raise
+    except Exception as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DeploymentError("died", f"its command could not be made: {cause}") from error
+    if not isinstance(made, Command):
+        raise DeploymentError("died", f"its command could not be made: {made!r} is not a Command")
+    return made
 
 
 def _endpoints(serve: ServeRequest, protocols: Mapping[Protocol, str]) -> dict[Protocol, Endpoint]:

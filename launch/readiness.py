@@ -5,17 +5,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from launch.logs import log_tail
-from nightbench.errors import DeploymentError, NightbenchError
+from launch.stopping import Stopped
+from nightbench.errors import DeploymentError
 from nightbench.server import Endpoint, Prober, ProbeStatus, Protocol
 
 __all__ = ["Stopped", "Waiting"]
 
 _PAUSE_S = 0.02
 _PROBE_TIMEOUT_S = 10.0
-
-
-class Stopped(NightbenchError):
-    """A launch was given up because the run was told to stop."""
 
 
 class Waiting:

@@ -57,7 +57,7 @@ def running(
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        except OSError as error:
+        except (OSError, TypeError, ValueError) as error:
             raise DeploymentError("died", f"{command.argv[0]} could not be started: {error}") from error
         tree = of_deployment(process.pid, request.run_id, request.deployment_id)
     try:

@@ -1,20 +1,25 @@
 """uv, the installer, run so that it is labelled as ours, ends with us, and fails in one sentence."""
 
 import os
+import select
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import IO, TextIO
 
 from launch.labels import OWNER, Owner
 from launch.logs import readable
+from launch.stopping import Stopped
 from nightbench.errors import DeploymentError
 
 __all__ = ["Uv", "failure_sentence"]
 
 _STEPS = ("Resolved", "Building", "Built", "Prepared", "Installed", "Bytecode compiled")
 _LONGEST = 400
+_POLL_S = 0.2
+_READ_BYTES = 64 * 1024
 
 
 def failure_sentence(output: str) -> str:
@@ -53,12 +58,20 @@ def _find() -> str:
 class Uv:
     """Runs uv for one environment."""
 
-    def __init__(self, server: str, log: TextIO, lock: int, on_event: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        server: str,
+        log: TextIO,
+        lock: int,
+        on_event: Callable[[str], None],
+        should_stop: Callable[[], bool],
+    ) -> None:
         """``lock`` is the descriptor of the held lock file: uv keeps it locked should we be killed meanwhile."""
         self._server = server
         self._log = log
         self._lock = lock
         self._on_event = on_event
+        self._should_stop = should_stop
         self._program = _find()
         self._env = {**os.environ, OWNER: Owner.current().label, "UV_PYTHON_DOWNLOADS": "never"}
         self._env.pop("VIRTUAL_ENV", None)
@@ -67,7 +80,10 @@ class Uv:
             self._env.setdefault("UV_FIND_LINKS", os.environ["PIP_FIND_LINKS"])
 
     def run(self, *arguments: str) -> None:
-        """Run one command to its end; `DeploymentError` of kind ``no_environment`` if it fails."""
+        """Run one command to its end.
+
+        `DeploymentError` of kind ``no_environment`` if it fails, `Stopped` soon after ``should_stop`` turns true.
+        """
         output: list[str] = []
         with subprocess.Popen(
             (self._program, *arguments),
@@ -75,19 +91,18 @@ class Uv:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
             pass_fds=(self._lock,),
+            start_new_session=True,  # a group of its own: what builds a package must end with it, and drop the lock
         ) as process:
             try:
-                for line in process.stdout or ():
+                for line in self._lines(process.stdout) if process.stdout else ():
                     self._log.write(line)
                     self._log.flush()
                     output.append(line)
                     if line.strip().startswith(_STEPS):
                         self._on_event(f"environment of {self._server}: {readable(line).strip()}")
             except BaseException:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
                 raise
         if process.returncode != 0:
             raise DeploymentError(
@@ -95,3 +110,19 @@ class Uv:
                 f"the environment of {self._server} could not be built: {failure_sentence(''.join(output))}",
                 "".join(output[-20:]),
             )
+
+    def _lines(self, stream: IO[bytes]) -> Iterator[str]:
+        """Its lines as they come, until it is closed or we are told to stop."""
+        rest = b""
+        while True:
+            if self._should_stop():
+                raise Stopped(f"stopped while the environment of {self._server} was being built")
+            if not select.select([stream], [], [], _POLL_S)[0]:
+                continue
+            data = os.read(stream.fileno(), _READ_BYTES)
+            *lines, rest = (rest + data).split(b"\n")
+            yield from (f"{line.decode(errors='replace')}\n" for line in lines)
+            if not data:
+                break
+        if rest:
+            yield rest.decode(errors="replace")

@@ -3,14 +3,14 @@
 import socket
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from loadgen.job import Job
 from loadgen.pool import Pool
 from loadgen.protocols import codec_for
 from loadgen.protocols.base import Codec
-from loadgen.run import Stopped, run_job
+from loadgen.run import Stopped, never, run_job
 from loadgen.verify import difference
 from loadgen.wire.base import Reply
 from nightbench.load import ClosedLoop
@@ -30,13 +30,24 @@ class PoolProber:
         inputs: Sequence[TensorSpec],
         outputs: Sequence[TensorSpec],
         tolerance: Tolerance,
+        *,
+        env: Mapping[str, str] | None = None,
+        should_stop: Callable[[], bool] = never,
+        workdir_root: Path | None = None,
     ) -> None:
-        """Reads the pool; `NightbenchError` if it does not hold these tensors."""
+        """Reads the pool; `NightbenchError` if it does not hold these tensors.
+
+        The rest is for the load engine that probes a model in-process, as `loadgen.run.run_job` takes it. Once
+        ``should_stop`` turns true, that probe ends and the answer is "not yet".
+        """
         self._path = pool.path
         self._inputs = tuple(inputs)
         self._outputs = tuple(outputs)
         self._tolerance = tolerance
         self._pool = Pool.read(pool.path, inputs, outputs)
+        self._env = dict(env or {})
+        self._should_stop = should_stop
+        self._workdir_root = workdir_root
 
     def __call__(self, endpoint: Endpoint, timeout_s: float) -> ProbeResult:
         if endpoint.protocol is Protocol.IN_PROCESS:
@@ -53,7 +64,9 @@ class PoolProber:
 
     def _probe_in_process(self, endpoint: Endpoint, timeout_s: float) -> ProbeResult:
         deadline = time.monotonic() + timeout_s
-        with tempfile.TemporaryDirectory(prefix="nightbench-probe-") as folder:
+        with tempfile.TemporaryDirectory(
+            prefix="nightbench-probe-", dir=self._workdir_root, ignore_cleanup_errors=True
+        ) as folder:
             job = Job(
                 endpoint=endpoint,
                 load=ClosedLoop(1),
@@ -69,9 +82,16 @@ class PoolProber:
                 max_requests=1,
             )
             try:
-                result = run_job(job, should_stop=lambda: time.monotonic() > deadline)
+                result = run_job(
+                    job,
+                    should_stop=lambda: self._should_stop() or time.monotonic() > deadline,
+                    env=self._env,
+                    workdir_root=Path(folder),
+                )
             except Stopped:
-                return ProbeResult(ProbeStatus.NOT_YET, f"no answer within {timeout_s:g} s")
+                early = time.monotonic() <= deadline
+                detail = "told to stop" if early else f"no answer within {timeout_s:g} s"
+                return ProbeResult(ProbeStatus.NOT_YET, detail)
         if result.wrong:
             status = ProbeStatus.WRONG
         elif result.outcomes.get(Outcome.OK.label):

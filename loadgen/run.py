@@ -17,14 +17,14 @@ from loadgen.job import Job, JobResult
 from nightbench.errors import NightbenchError
 from nightbench.server import Protocol
 
-__all__ = ["Stopped", "run_job"]
+__all__ = ["Stopped", "never", "run_job"]
 
 _POLL_S = 0.2
 _START_S = 60.0
 """To start, prepare, verify and write: generous, because it only ends engines that hang."""
 _MODEL_LOAD_S = 300.0
 _STDERR_TAIL_BYTES = 2000
-_INHERITED = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
+_INHERITED = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TZ")
 _INHERITED_PREFIXES = ("CUDA_", "LC_", "NVIDIA_")
 _PACKAGES = ("loadgen", "nightbench")
 
@@ -33,7 +33,8 @@ class Stopped(NightbenchError):
     """The caller asked for the engine to be stopped, and it was."""
 
 
-def _never() -> bool:
+def never() -> bool:
+    """The ``should_stop`` of a caller that never stops a job."""
     return False
 
 
@@ -43,18 +44,26 @@ def _unheard(_: int) -> None:
 
 def run_job(
     job: Job,
-    should_stop: Callable[[], bool] = _never,
+    should_stop: Callable[[], bool] = never,
     env: Mapping[str, str] | None = None,
     on_start: Callable[[int], None] = _unheard,
+    workdir_root: Path | None = None,
 ) -> JobResult:
     """Measure ``job`` in a fresh process, whose id ``on_start`` is told, and wait for it.
 
     The engine runs under ``job.endpoint.command`` or this interpreter, with ``env`` added to a minimal
-    environment. `Stopped` is raised soon after ``should_stop`` turns true. An engine that dies, hangs past its
-    deadline or cannot be started is a result with ``error``. Whatever happens, its process group is gone.
+    environment. `Stopped` is raised soon after ``should_stop`` turns true, unless the engine ended meanwhile. An
+    engine that dies, hangs past its deadline or cannot be started is a result with ``error``. Whatever happens, its
+    process group is gone, and so is its temporary folder, which is made in ``workdir_root`` (``None`` is the
+    system's). Only a SIGKILL of this process leaves the folder behind: hand a root that somebody cleans.
     """
     job = _with_absolute_paths(job)
-    with tempfile.TemporaryDirectory(prefix="nightbench-engine-") as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="nightbench-engine-",
+        dir=workdir_root and workdir_root.absolute(),
+        # What a model wrote there a moment ago must not cost us the result.
+        ignore_cleanup_errors=True,
+    ) as folder:
         workdir = Path(folder)
         _link_packages(workdir)
         (workdir / "job").write_bytes(job_to_json(job))
@@ -114,6 +123,7 @@ def _environment(workdir: Path, labels: Mapping[str, str]) -> dict[str, str]:
     }
     return inherited | {
         "PYTHONPATH": str(workdir),
+        "TMPDIR": str(workdir),
         "PYTHONNOUSERSITE": "1",
         "LOADGEN_PARENT_PID": str(os.getpid()),
         **labels,
@@ -121,7 +131,10 @@ def _environment(workdir: Path, labels: Mapping[str, str]) -> dict[str, str]:
 
 
 def _wait(process: "subprocess.Popen[bytes]", job: Job, should_stop: Callable[[], bool]) -> bool:
-    """Wait without reaping; whether the engine ended before its deadline."""
+    """Wait without reaping; false if the engine has not ended and its deadline is over.
+
+    An engine that has ended is never given up, however long ``should_stop`` took to answer meanwhile.
+    """
     allowed_s = job.duration_s + job.timeout_s + _START_S
     if job.endpoint.protocol is Protocol.IN_PROCESS:
         allowed_s += _MODEL_LOAD_S
@@ -129,9 +142,13 @@ def _wait(process: "subprocess.Popen[bytes]", job: Job, should_stop: Callable[[]
     exited = os.pidfd_open(process.pid)
     try:
         while not select.select([exited], [], [], _POLL_S)[0]:
-            if should_stop():
+            late = time.monotonic() > deadline
+            stop = should_stop()
+            if select.select([exited], [], [], 0)[0]:
+                break
+            if stop:
                 raise Stopped("measuring was stopped")
-            if time.monotonic() > deadline:
+            if late:
                 return False
     finally:
         os.close(exited)

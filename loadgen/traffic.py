@@ -145,10 +145,11 @@ class Traffic:
             outcome, body, detail = wire.end()
             self._finish(connection, outcome, body, detail, now, broken=True)
             return
-        if not connection.received:
-            self._recorder.first_byte_ns[row] = now
         connection.received += len(data)
         reply = wire.feed(data)
+        first_byte_ns = self._recorder.first_byte_ns
+        if wire.answering and not first_byte_ns[row]:
+            first_byte_ns[row] = now
         if reply is not None:
             outcome, body, detail = reply
             self._finish(connection, outcome, body, detail, now, broken=False)

@@ -100,7 +100,13 @@ def _options(entry: ServerEntry, server: ServerSpec, where: str) -> dict[str, Op
         if name not in known:
             raise UsageError(f"{where}.options: {server.name} has no option {name!r}; {nearest(name, known)}")
         _check_option(known[name], value, f"{where}.options.{name}")
-    return server.resolve(entry.options)
+    options = server.resolve(entry.options)
+    if server.check is not None:
+        try:
+            server.check(options)
+        except UsageError as error:
+            raise UsageError(f"{where}.options: {error}") from error
+    return options
 
 
 def _check_option(option: Option, value: OptionValue, where: str) -> None:

@@ -9,9 +9,14 @@ __all__ = ["DeploymentError", "ExportError", "NightbenchError", "UsageError", "n
 class NightbenchError(Exception):
     """Any failure nightbench itself names."""
 
+    exit_code = 1
+    """What the `nightbench` command ends with."""
+
 
 class UsageError(NightbenchError):
-    """What the user asked for cannot be done: one sentence, exit code 2, before any work starts."""
+    """What the user asked for cannot be done: one sentence, before any work starts."""
+
+    exit_code = 2
 
 
 class ExportError(NightbenchError):

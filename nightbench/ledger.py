@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
 from nightbench.plan import Plan
 
@@ -26,8 +27,10 @@ class Ledger:
     Entries must not overlap: each nanosecond belongs to one name.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, earlier_ns: Mapping[str, int] = MappingProxyType({})) -> None:
+        """Open it; ``earlier_ns`` is what earlier processes of the same run spent, to be added to."""
         self._started_ns = time.monotonic_ns()
+        self._earlier_ns = earlier_ns
         self._spent_ns: dict[str, int] = {}
         self._ours_ns: dict[str, list[int]] = {}
 
@@ -60,8 +63,9 @@ class Ledger:
     def spent_ns(self) -> dict[str, int]:
         """Time by name so far, ``ours`` being the rest of the time since the ledger was opened."""
         total_ns = time.monotonic_ns() - self._started_ns
-        ours_ns = max(total_ns - sum(self._spent_ns.values()), 0)
-        return {**self._spent_ns, "ours": ours_ns}
+        now_ns = {**self._spent_ns, "ours": max(total_ns - sum(self._spent_ns.values()), 0)}
+        names = dict.fromkeys([*now_ns, *self._earlier_ns])
+        return {name: now_ns.get(name, 0) + self._earlier_ns.get(name, 0) for name in names}
 
     def _claimed_ns(self) -> int:
         return sum(self._spent_ns.values()) + sum(map(sum, self._ours_ns.values()))

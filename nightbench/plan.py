@@ -8,7 +8,7 @@ run finds its remaining cells by expanding it again.
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from hashlib import sha256
 from random import Random
 
@@ -98,7 +98,8 @@ class Plan:
 
 def cell_key(setup: Setup, protocol: Protocol, batch: int, load: Load) -> str:
     """A short stable name for one cell of a suite, independent of round, seed and run."""
-    shape = [type(load).__name__, load.label]
+    # Not its label, which rounds: two rates that read alike are still two loads.
+    shape = [type(load).__name__, *astuple(load)]
     identity = [
         setup.server,
         setup.export.model,

@@ -119,6 +119,9 @@ class ServerSpec:
     """Lays out the working directory and says what to start. For in-process: never started, see ``module``."""
     ports: tuple[str, ...] = ("http",)
     options: tuple[Option, ...] = ()
+    check: Callable[[Mapping[str, OptionValue]], None] | None = None
+    """Raises `UsageError` for options that do not fit together or are malformed, before any work. It is given a
+    value for every option, each of the right type and allowed by its `Option`."""
     batching: bool = False
     """Whether it can join concurrent requests into one batch."""
     metrics: Metrics | None = None

@@ -16,6 +16,7 @@ __all__ = ["LoadEntry", "Measure", "ModelEntry", "ServerEntry", "Suite", "Sweep"
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Count = Annotated[int, Field(gt=0)]
 
 
@@ -100,7 +101,7 @@ class Suite(_Strict):
     version: Count = 1
     """Raise it when the way of measuring changes: nights of other versions are never compared."""
     rounds: Count = 3
-    seed: int = 0
+    seed: Seed = 0
     threads: Count = 1
     """Intra-op threads of every server's runtime."""
     memory_gib: Positive | None = None

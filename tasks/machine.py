@@ -25,13 +25,28 @@ class Placement:
 
 
 def placement() -> Placement:
-    """The load engine gets a processor of its own where there are two: it must not queue behind what it times."""
+    """The load engine gets a processor no server may use, where there are two: it must not queue behind what it times.
+
+    Its hyperthread siblings stay idle as well where that leaves servers any: they share its core.
+    """
     if not hasattr(os, "sched_getaffinity"):
         return Placement(None, None)
     cpus = sorted(os.sched_getaffinity(0))
     if len(cpus) < 2:
         return Placement(None, None)
-    return Placement(server=tuple(cpus[:-1]), client=(cpus[-1],))
+    client = cpus[-1]
+    apart = tuple(cpu for cpu in cpus if cpu not in _siblings(client))
+    return Placement(server=apart or tuple(cpus[:-1]), client=(client,))
+
+
+def _siblings(cpu: int) -> set[int]:
+    """The logical processors of one core, itself included."""
+    text = _first_line(Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")) or str(cpu)
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return found
 
 
 def hardware(place: Placement) -> str:

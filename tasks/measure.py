@@ -1,5 +1,6 @@
 """Stage: one cell, timed. Never retried: a repeat would be another measurement."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,12 +41,16 @@ def measure(session: Session, subject: Subject, cell: Cell) -> MeasurementRecord
         return None
     started_at = datetime.now(UTC)
     job = _job(session, subject, cell)
+    begun_ns = time.monotonic_ns()
     result, telemetry = _run(session, subject, job)
     if result.error is not None:
+        session.ledger.add("measure", time.monotonic_ns() - begun_ns)
         session.progress.note(f"{cell.label} could not be timed: {result.error}")
         record_missing(session, [cell], "measuring_failed", result.error)
         return None
     assessed = _assess(session, subject, job, result, telemetry)
+    # A model that the engine hosts is loaded for every cell: part of deploying it.
+    session.ledger.add("deploy", result.model_load_ns or 0)
     session.ledger.add("warmup", assessed.warmup_ns)
     session.ledger.add("measure", result.ended_ns - result.started_ns - assessed.warmup_ns)
     record = _record(session, subject, cell, started_at, assessed, telemetry)

@@ -1,8 +1,8 @@
 """The start and the end of a run: checks before any work, and the records that frame the rest."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,75 +11,26 @@ from db import spool
 from launch.device import exclusive
 from launch.ports import check_port_range
 from launch.readiness import Stopped
-from nightbench.catalog import Catalog, resolve
-from nightbench.errors import UsageError
-from nightbench.plan import Plan, remaining
-from nightbench.record import MeasurementRecord, RunFinished, RunStarted
+from nightbench.catalog import Catalog
+from nightbench.ledger import Ledger
+from nightbench.record import RunFinished, RunStarted
 from nightbench.settings import Settings
-from nightbench.suite import Suite, load_suite, parse_suite
 from tasks import machine
 from tasks.progress import Progress, Silent
-from tasks.session import Cancelled, Session, never, new_run_id
+from tasks.request import Request
+from tasks.session import Cancelled, Session, never
 
 if TYPE_CHECKING:
     from db.store import Store
 
-__all__ = ["Request", "finish", "fresh", "opened", "preflight", "resumed", "unfinished"]
+__all__ = ["finish", "opened", "preflight"]
 
 SPOOL_BYTES_PER_CELL = 64 * 1024
 """A measurement's line: histogram, telemetry, context. Twice the largest seen."""
+LOCK = Path(tempfile.gettempdir()) / "nightbench-measuring.lock"
+"""One for the whole machine, whoever measures on it."""
 SAMPLES_BYTES_PER_CELL = 2 * 1024 * 1024
 """A cell's compressed per-request columns."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A run to be made: everything decided, nothing done."""
-
-    run_id: str
-    suite: Suite
-    text: str
-    whole: Plan
-    """All the cells of the night, those already done included."""
-    plan: Plan
-    """What is left of it."""
-    started: bool = False
-    """Whether an earlier process has begun this run."""
-
-
-def fresh(path: Path, catalog: Catalog, seed: int | None = None) -> Request:
-    """A new run of a suite file; ``seed`` stands in for the suite's own."""
-    suite, text = load_suite(path)
-    if seed is not None:
-        suite = suite.model_copy(update={"seed": seed})
-    plan = resolve(suite, catalog, str(path))
-    return Request(new_run_id(suite.name, datetime.now(UTC)), suite, text, plan, plan)
-
-
-def resumed(run_id: str, settings: Settings, catalog: Catalog) -> Request:
-    """What is left of a run that was killed or cancelled, from its own spool."""
-    path = settings.spool / f"{run_id}.jsonl"
-    if not path.exists():
-        raise UsageError(
-            f"run {run_id!r}: was finished, or never begun, on this machine; `nightbench history` lists runs"
-        )
-    records = spool.read(path).records
-    begun = next((record for record in records if isinstance(record, RunStarted)), None)
-    if begun is None:
-        raise UsageError(f"{path}: does not say what the run was; start it anew with `nightbench run SUITE`")
-    suite = parse_suite(begun.suite_yaml, f"suite of run {run_id}").model_copy(update={"seed": begun.seed})
-    whole = resolve(suite, catalog, f"suite of run {run_id}")
-    done = {record.cell_id for record in records if isinstance(record, MeasurementRecord)}
-    return Request(run_id, suite, begun.suite_yaml, whole, remaining(whole, done), started=True)
-
-
-def unfinished(settings: Settings) -> str:
-    """The run id of the newest run that was begun here and not completed."""
-    for path in sorted(settings.spool.glob("*.jsonl"), reverse=True):
-        ends = [record.status for record in spool.read(path).records if isinstance(record, RunFinished)]
-        if "completed" not in ends:
-            return path.stem
-    raise UsageError("--resume: no run on this machine is unfinished; start one with `nightbench run SUITE`")
 
 
 def preflight(request: Request, settings: Settings, catalog: Catalog) -> None:
@@ -123,6 +74,7 @@ def opened(
             store=store,
             progress=progress or Silent(),
             should_stop=should_stop,
+            ledger=Ledger(request.earlier_ns),
         )
         session.folder.mkdir(parents=True, exist_ok=True)
         if not request.started:
@@ -144,7 +96,7 @@ def _alone(session: Session) -> Iterator[None]:
 
     with ExitStack() as stack:
         with session.ledger.span("waiting"):
-            lock = exclusive(session.settings.cache / "measuring.lock", say_so, session.should_stop)
+            lock = exclusive(LOCK, say_so, session.should_stop)
             try:
                 stack.enter_context(lock)
             except Stopped as stopped:
@@ -170,12 +122,17 @@ def _started(session: Session, request: Request) -> RunStarted:
     )
 
 
+def _is_termination(error: BaseException) -> bool:
+    """Whether it is what Prefect makes of SIGTERM; its class is not ours to import here."""
+    return type(error).__name__ == "TerminationSignal"
+
+
 def _finished(session: Session, error: BaseException | None) -> RunFinished:
     spent_ns, now = session.ledger.spent_ns(), datetime.now(UTC)
     match error:
         case None:
             return RunFinished(session.run_id, now, "completed", spent_ns, own_ns_per=session.ledger.own_ns_per())
-        case Cancelled() | KeyboardInterrupt() | SystemExit():
+        case _ if isinstance(error, Cancelled | KeyboardInterrupt | SystemExit) or _is_termination(error):
             return RunFinished(session.run_id, now, "cancelled", spent_ns, str(error) or type(error).__name__)
         case _:
             return RunFinished(session.run_id, now, "failed", spent_ns, f"{type(error).__name__}: {error}")

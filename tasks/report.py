@@ -4,12 +4,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from db import spool
-from nightbench.record import Record
+from nightbench.errors import UsageError
+from nightbench.record import Record, RunFinished
 from nightbench.settings import Settings
 from nightbench.summary import NightSummary, summarise
 from tasks.session import Session
 
-__all__ = ["night_so_far", "spooled_records", "write_report"]
+__all__ = ["has_completed", "night_so_far", "spooled_records", "write_report"]
 
 
 def night_so_far(session: Session) -> NightSummary:
@@ -22,6 +23,12 @@ def spooled_records(settings: Settings, run_id: str) -> tuple[Record, ...]:
     return spool.read(spool.find(settings.spool, run_id)).records
 
 
+def has_completed(settings: Settings, run_id: str) -> bool:
+    """Whether everything that was planned for a run has been attempted."""
+    records = spooled_records(settings, run_id)
+    return any(isinstance(record, RunFinished) and record.status == "completed" for record in records)
+
+
 def write_report(night: NightSummary, path: Path) -> Path | None:
     """Write the self-contained HTML report and say where it is; ``None`` where nothing to draw with is installed.
 
@@ -31,5 +38,8 @@ def write_report(night: NightSummary, path: Path) -> Path | None:
         return None
     from dashboards.report.page import write
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return write(night, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return write(night, path)
+    except OSError as error:
+        raise UsageError(f"report: {path} cannot be written: {error.strerror}; choose another with --output") from error

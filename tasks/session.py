@@ -28,6 +28,8 @@ __all__ = ["Cancelled", "Session", "never", "new_run_id"]
 class Cancelled(NightbenchError):
     """Somebody asked the run to stop; what is finished is kept, and `nightbench run --resume` does the rest."""
 
+    exit_code = 130
+
 
 def never() -> bool:
     """The default answer to "should I stop?"."""

@@ -48,7 +48,10 @@ def prepared(model: str, format: Format, weights: str | None, settings: Settings
     if model not in models:
         raise UsageError(f"model {model!r} is unknown; {nearest(model, models)}")
     log = settings.home / "logs" / f"export-{model}-{format}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"export: {log.parent} cannot be made: {error.strerror}; set NIGHTBENCH_HOME") from error
     return prepare(
         models[model],
         format,

@@ -12,12 +12,13 @@ from flows.registry import load_catalog, suite_path
 from flows.tables import own_line
 from launch.reaper import reap
 from nightbench.catalog import Catalog, resolve
-from nightbench.errors import UsageError
+from nightbench.errors import NightbenchError, UsageError
 from nightbench.settings import Settings
 from nightbench.suite import load_suite
 from nightbench.summary import NightSummary, summarise
-from tasks.opening import Request, fresh, preflight, resumed, unfinished
-from tasks.report import spooled_records
+from tasks.opening import preflight
+from tasks.report import has_completed, spooled_records
+from tasks.request import Request, fresh, resumed, unfinished
 from tasks.session import Cancelled
 
 __all__ = ["run"]
@@ -60,6 +61,8 @@ def run(
 
 
 def _request(suite: str | None, seed: int | None, resume: bool, settings: Settings, catalog: Catalog) -> Request:
+    if resume and seed is not None:
+        raise UsageError("--seed: a resumed run keeps the seed it was begun with; leave --seed out")
     if resume:
         return resumed(suite or unfinished(settings), settings, catalog)
     if suite is None:
@@ -84,28 +87,39 @@ def _run_in_prefect(
     request: Request, suite: str | None, seed: int | None, settings: Settings, console: Console
 ) -> NightSummary:
     from flows.prefect_settings import configure
-    from flows.services import prefect_up, start_database
+    from flows.services import answers, prefect_up, start_database
 
+    own_api = os.environ.get("PREFECT_API_URL")
+    if own_api and not answers(own_api):
+        raise UsageError(f"environment: PREFECT_API_URL: {own_api} does not answer; start it, or unset it to use ours")
     with console.status("starting the database and Prefect"):
         start_database(settings)
-        ui_url = os.environ.get("PREFECT_UI_URL", "")
-        if not os.environ.get("PREFECT_API_URL"):
-            server = prefect_up(settings)
-            ui_url = server.ui_url
-            configure(settings, server.api_url)
-    from flows.nightly import LISTENER, nightly
+        api_url = own_api or prefect_up(settings).api_url
+    configure(settings, api_url)
+    from flows.nightly import LISTENER, REQUEST, nightly
 
     name = request.suite.name if request.started else str(suite_path(suite or "").absolute())
     with TerminalProgress(console) as progress:
         LISTENER.set(progress)
-        state = nightly(name, seed, request.run_id if request.started else None, return_state=True)
-    if state.is_cancelled():
-        raise Cancelled(state.message or "the run was cancelled")
-    run_id = str(state.result())
-    night = summarise(spooled_records(settings, run_id))
+        REQUEST.set(request)
+        page = ""
+        try:
+            state = nightly(name, seed, request.run_id if request.started else None, return_state=True)
+        except Exception as error:
+            # The night's own failures are in its state; this is Prefect's, which may come after all is done.
+            if not has_completed(settings, request.run_id):
+                raise NightbenchError(
+                    f"Prefect failed ({type(error).__name__}); `nightbench run --resume` does the rest"
+                ) from error
+        else:
+            if state.is_cancelled():
+                raise Cancelled(state.message or "the run was cancelled")
+            state.result()
+            page = f"{api_url.removesuffix('/api')}/runs/flow-run/{state.state_details.flow_run_id}"
+    night = summarise(spooled_records(settings, request.run_id))
     print_night(console, night)
-    console.print(f"report:  {settings.runs / run_id / 'report.html'}", soft_wrap=True)
-    console.print(f"Prefect: {ui_url}/runs/flow-run/{state.state_details.flow_run_id}", soft_wrap=True)
+    console.print(f"report:  {settings.runs / request.run_id / 'report.html'}", soft_wrap=True)
+    console.print(f"Prefect: {page or 'went away before the run ended'}", soft_wrap=True)
     console.print("`nightbench history` lists the nights; `nightbench down` stops the database and Prefect")
     return night
 

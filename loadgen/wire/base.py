@@ -38,5 +38,12 @@ class Wire(Protocol):
         """The peer closed the connection while a request was in flight."""
 
     @property
+    def answering(self) -> bool:
+        """Whether the answer to the last request began: any byte of it in HTTP/1, its first HEADERS in HTTP/2.
+
+        What a peer says about the connection itself is no answer. It stays true until the next `begin`.
+        """
+
+    @property
     def reusable(self) -> bool:
         """Whether the connection may carry another request after the last reply."""

@@ -45,9 +45,11 @@ class Http1:
         "_out",
         "_reusable",
         "_state",
+        "answering",
     )
 
     def __init__(self) -> None:
+        self.answering = False
         self._out: tuple[bytes, ...] = ()
         self._state: Callable[[], bool] | None = None
         """What is being read, ``None`` between requests. True if it went on, false if it needs more bytes."""
@@ -71,6 +73,7 @@ class Http1:
 
     def begin(self, request: bytes) -> None:
         self._out = (request,)
+        self.answering = False
         self._held = 0
         self._interim = 0
         self._state = self._read_head
@@ -86,6 +89,7 @@ class Http1:
             # Bytes nobody asked for: the framing is lost, whatever follows.
             self._reusable = self._reusable and not data
             return None
+        self.answering = True
         self._data = self._data[self._at :] + data if self._at < len(self._data) else data
         self._at = 0
         try:

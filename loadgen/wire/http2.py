@@ -34,6 +34,7 @@ class Http2Wire:
     """A `loadgen.wire.base.Wire` whose requests are `GrpcRequest`."""
 
     def __init__(self) -> None:
+        self.answering = False
         self._out: list[bytes | memoryview] = [_GREETING]
         self._rest = b""
         self._headers = HeaderDecoder()
@@ -66,6 +67,7 @@ class Http2Wire:
     def begin(self, request: GrpcRequest) -> None:
         stream = self._stream = self._stream + 2
         self._busy = True
+        self.answering = False
         self._headed = False
         self._parts = []
         self._body_bytes = self._stream_unacked = 0
@@ -198,6 +200,8 @@ class Http2Wire:
             self._stream_unacked = 0
 
     def _on_headers(self, flags: int, stream: int, payload: bytes) -> None:
+        if self._busy and stream == self._stream:
+            self.answering = True
         payload = h2.unpadded(flags, payload)
         if flags & h2.PRIORITY:
             if len(payload) < 5:

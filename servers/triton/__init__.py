@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nightbench.model import Format
 from nightbench.server import Metrics, Option, Protocol, ServerSpec, Stop
+from servers.triton.config import check_options
 from servers.triton.layout import command
 
 __all__ = ["SERVER"]
@@ -42,21 +43,13 @@ SERVER = ServerSpec(
             # if the scheduler of a queue with a policy missed wake-ups; without one, none of 18 did.
             default=0,
             minimum=0,
-            help="How long a request may wait for company. Acts with dynamic_batching only.",
-        ),
-        Option(
-            "max_queue_size",
-            # Triton's own default, on purpose. Measured here on a tiny model, 8 in flight: with a bound, half of
-            # all 3 s windows held stalls of 500 ms (139 instead of 4,700 requests a second at worst), because a
-            # queue with a policy misses wake-ups in this release; without one, none of 18 did.
-            default=0,
-            minimum=0,
             help="Waiting requests before Triton refuses more; 0 is no bound. A bound survives deep overload, "
             "which can hang this release, but stalls for 500 ms at times.",
         ),
         Option("max_batch_size", default=32, minimum=1, help="The largest batch Triton accepts or makes."),
         Option("instance_count", default=1, minimum=1, help="Copies of the model, each in a process."),
     ),
+    check=check_options,
     batching=True,
     metrics=Metrics(port="metrics", path="/metrics"),
     start_estimate_s=5.0,

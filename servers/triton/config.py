@@ -10,7 +10,12 @@ from nightbench.errors import UsageError
 from nightbench.model import ModelSpec, TensorSpec
 from nightbench.server import OptionValue
 
-__all__ = ["config_pbtxt"]
+__all__ = ["check_options", "config_pbtxt"]
+
+
+def check_options(options: Mapping[str, OptionValue]) -> None:
+    """`UsageError` unless ``preferred_batch_size`` lists sizes up to ``max_batch_size``, used or not."""
+    _preferred(str(options["preferred_batch_size"]), int(options["max_batch_size"]))
 
 
 def config_pbtxt(

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -37,12 +38,31 @@ def test_finished_runs_are_stored_and_put_away(tmp_path: Path, store: Store, nig
     assert (tmp_path / "ingested" / "ended.jsonl").exists()
 
 
-def test_a_torn_line_is_counted_and_the_rest_stored(tmp_path: Path, store: Store, night: Night) -> None:
+def test_a_damaged_line_is_counted_the_rest_stored_and_the_file_kept_as_it_is(
+    tmp_path: Path, store: Store, night: Night
+) -> None:
     path = _spool(tmp_path, "night-1", night())
     whole = path.read_bytes()
-    path.write_bytes(whole[:40] + whole[60:])
+    damaged = whole[:40] + whole[60:]
+    path.write_bytes(damaged)
     done = drain(tmp_path, store)
     assert (done.new, done.skipped) == (len(night()) - 1, 1)
+    assert (tmp_path / "ingested" / path.name).read_bytes() == damaged
+    assert drain(tmp_path, store).files == 0
+
+
+def test_a_file_with_a_line_of_another_version_waits_for_it(tmp_path: Path, store: Store, night: Night) -> None:
+    path = _spool(tmp_path, "night-1", night())
+    body = b'{"run_id":"night-1","kind":"verdict"}'
+    with path.open("ab") as file:
+        file.write(b'{"crc":"%08x","record":%s}\n' % (crc32(body), body))
+    done = drain(tmp_path, store)
+    assert (done.new, done.skipped) == (len(night()), 0)
+    (refusal,) = done.refused
+    assert refusal.record == "night-1.jsonl"
+    assert refusal.reason.startswith(f"line {len(night()) + 1}: not a record: ")
+    assert "verdict" in refusal.reason
+    assert path.exists()
 
 
 def test_a_resumed_run_does_not_overwrite_what_was_put_away(tmp_path: Path, store: Store, night: Night) -> None:

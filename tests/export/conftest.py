@@ -1,11 +1,12 @@
 """One real export of the tiny model in both formats, shared by every test that only reads it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from export import zoo
+from export.child import never
 from export.isolated import Prepared, prepare
 from nightbench.model import Format, ModelSpec, Precision
 
@@ -13,7 +14,9 @@ COUNT = 6
 BATCHES = (1, 4)
 
 
-def prepared_in(folder: Path, file_format: Format, weights: str = "random") -> Prepared:
+def prepared_in(
+    folder: Path, file_format: Format, weights: str = "random", should_stop: Callable[[], bool] = never
+) -> Prepared:
     return prepare(
         zoo.models()["tiny_cnn"],
         file_format,
@@ -24,6 +27,7 @@ def prepared_in(folder: Path, file_format: Format, weights: str = "random") -> P
         batches=BATCHES,
         log=folder / "export.log",
         timeout_s=300,
+        should_stop=should_stop,
     )
 
 

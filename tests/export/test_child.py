@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from export.child import run_child
+from export.child import Stopped, run_child
 from export.failure import last_line, one_line
 from export.job import Job
 from nightbench.errors import ExportError
@@ -72,6 +72,37 @@ def test_too_slow_is_ended_with_its_children(job: Job, tmp_path: Path) -> None:
     )
     assert "took longer than 3 s and was ended" in ending(job, tmp_path / "log", code, timeout_s=3)
     assert all(eventually_gone(int(pid)) for pid in pids.read_text().split())
+
+
+def test_stopped_is_ended_with_its_children(job: Job, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    code = (
+        "import os, subprocess, sys, time, pathlib\n"
+        "kid = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        f"pathlib.Path({str(tmp_path / 'partial')!r}).write_text(f'{{os.getpid()}} {{kid.pid}}')\n"
+        f"pathlib.Path({str(tmp_path / 'partial')!r}).rename({str(pids)!r})\n"
+        "time.sleep(600)"
+    )
+    with pytest.raises(Stopped, match="preparing tiny_cnn in onnx was stopped"):
+        run_child(job, tmp_path / "log", 300, pids.exists, argv=(sys.executable, "-c", code))
+    assert all(eventually_gone(int(pid)) for pid in pids.read_text().split())
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_an_answer_given_while_we_were_busy_counts(job: Job, tmp_path: Path, stop: bool) -> None:
+    begun = tmp_path / "pid"
+    code = (
+        f"import os, pathlib, time; pathlib.Path({str(begun)!r}).write_text(str(os.getpid()));"
+        'time.sleep(0.4); print(\'{"error": "no such operator"}\')'
+    )
+
+    def busy() -> bool:
+        while not begun.exists() or not eventually_gone(int(begun.read_text() or 0)):
+            time.sleep(0.02)
+        return stop
+
+    with pytest.raises(ExportError, match="no such operator"):
+        run_child(job, tmp_path / "log", 0.1, busy, argv=(sys.executable, "-c", code))
 
 
 def test_the_child_dies_with_its_parent(tmp_path: Path) -> None:

@@ -54,6 +54,12 @@ def test_a_second_night_starts_no_process(exports: Exports, folder: Path, monkey
         assert second == replace(first, cached=True)
 
 
+def test_it_stops_when_told_to(tmp_path: Path) -> None:
+    with pytest.raises(isolated.Stopped):
+        prepared_in(tmp_path, Format.ONNX, should_stop=lambda: True)
+    assert list(tmp_path.rglob("manifest.json")) == []
+
+
 def test_a_corrupt_artifact_is_rebuilt_and_reported(exports: Exports, folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "cache", tmp_path / "cache")
     first = exports[Format.TORCHSCRIPT].artifact

@@ -1,18 +1,22 @@
 """Server environments: built once, whatever asks for them, and from nothing but what lies on this machine."""
 
+import fcntl
+import os
 import subprocess
 import sys
 import threading
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from launch.environment import Environment, ensure_environment
+from launch.stopping import Stopped, never
 from launch.uv import failure_sentence
 from nightbench.errors import DeploymentError
 from nightbench.server import ServerSpec
-from tests.launch.toys import make_spec
+from tests.launch.toys import make_spec, runs, until
 
 
 def make_wheel(folder: Path, version: str = "1.2.3") -> Path:
@@ -33,8 +37,14 @@ def spec(tmp_path: Path) -> ServerSpec:
     return make_spec(tmp_path, "")
 
 
-def ensure(spec: ServerSpec, root: Path, events: list[str], mode: str = "pinned") -> Environment:
-    return ensure_environment(spec, root, mode, events.append, root / "logs" / "build.log")
+def ensure(
+    spec: ServerSpec,
+    root: Path,
+    events: list[str],
+    mode: str = "pinned",
+    should_stop: Callable[[], bool] = never,
+) -> Environment:
+    return ensure_environment(spec, root, mode, events.append, root / "logs" / "build.log", should_stop)
 
 
 def test_built_once(spec: ServerSpec, tmp_path: Path) -> None:
@@ -73,6 +83,82 @@ def test_an_unfinished_one_is_built_anew(spec: ServerSpec, tmp_path: Path) -> No
     second = ensure(spec, root, [])
     assert second.built
     assert (second.site_packages / "toy.py").exists()
+
+
+def test_one_whose_stamp_says_nothing_is_built_anew(spec: ServerSpec, tmp_path: Path) -> None:
+    root = tmp_path / "environments"
+    first = ensure(spec, root, [])
+    stamp = root / f"toy-{first.fingerprint}" / ".complete"
+    for torn in (b"", b'{"server": "toy", "bui', bytes(40), b"[]", b'{"build_ns": null}'):
+        stamp.write_bytes(torn)
+        (first.site_packages / "toy.py").unlink()
+        again = ensure(spec, root, [])
+        assert again.built
+        assert (again.site_packages / "toy.py").exists()
+        assert not ensure(spec, root, []).built
+
+
+def test_a_stamp_is_on_the_disk_before_it_counts(
+    spec: ServerSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, order = tmp_path / "environments", list[str]()
+    fsync, replace = os.fsync, Path.replace
+
+    def note_fsync(descriptor: int) -> None:
+        fsync(descriptor)
+        order.append(f"synced {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
+
+    def note_replace(self: Path, target: Path) -> Path:
+        order.append(f"named {target.name}")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "sync", lambda: order.append("synced the packages"))
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(Path, "replace", note_replace)
+    assert ensure(spec, root, []).built
+    assert order == ["synced the packages", "synced .complete.partial", "named .complete"]
+
+
+SLOW_BACKEND = """
+import os, pathlib, shutil, time
+here = pathlib.Path(__file__).parent
+def build_wheel(folder, *_):
+    if (here / "slow").exists():
+        (here / "pid.partial").write_text(str(os.getpid()))
+        (here / "pid.partial").rename(here / "pid")
+        time.sleep(600)
+    wheel = next(here.parent.glob("*.whl"))
+    shutil.copy(wheel, folder)
+    return wheel.name
+"""
+
+
+def test_told_to_stop_while_building(spec: ServerSpec, tmp_path: Path) -> None:
+    source, root = tmp_path / "source", tmp_path / "environments"
+    source.mkdir()
+    (source / "backend.py").write_text(SLOW_BACKEND)
+    (source / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    (source / "slow").touch()
+    spec.requirements.write_text(f"toy @ {source.as_uri()}\n")
+    with pytest.raises(Stopped):
+        ensure(spec, root, [], should_stop=(source / "pid").exists)
+    builder = int((source / "pid").read_text())
+    assert until(lambda: not runs(builder))
+
+    (source / "slow").unlink()
+    assert ensure(spec, root, []).built
+
+
+def test_told_to_stop_while_another_builds(spec: ServerSpec, tmp_path: Path) -> None:
+    root = tmp_path / "environments"
+    folder = root / f"toy-{ensure(spec, root, []).fingerprint}"
+    (folder / ".complete").unlink()
+    with folder.with_name(f"{folder.name}.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(Stopped):
+            ensure(spec, root, [], should_stop=lambda: True)
 
 
 def test_built_by_one_while_others_wait(spec: ServerSpec, tmp_path: Path) -> None:

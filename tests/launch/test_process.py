@@ -3,9 +3,10 @@
 import os
 import signal
 import socket
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,12 +18,14 @@ from launch.workdir import SHARED_MEMORY
 from nightbench.errors import DeploymentError, UsageError
 from nightbench.model import DType, ModelSpec, TensorSpec, Tolerance
 from nightbench.server import (
+    Command,
     Endpoint,
     Limits,
     Metrics,
     ProbeResult,
     ProbeStatus,
     Protocol,
+    ServeRequest,
     Stop,
 )
 from tests.launch.toys import ask, make_request, runs, until
@@ -131,6 +134,34 @@ def test_one_that_answers_wrongly(root: Path) -> None:
     ):
         pass
     assert (caught.value.kind, caught.value.detail) == ("wrong_answer", "it said 'wrong'")
+
+
+def raising(error: Exception) -> Callable[[ServeRequest], Command]:
+    def command(_request: ServeRequest) -> Command:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("command", "detail"),
+    [
+        (raising(KeyError("grpc")), "its command could not be made: KeyError: 'grpc'"),
+        (raising(UsageError("no\nsense")), "its command could not be made: UsageError: no sense"),
+        (raising(OSError(28, "disk full")), "its command could not be made: OSError: [Errno 28] disk full"),
+        (raising(DeploymentError("died", "no such library")), "no such library"),
+        (lambda _request: None, "its command could not be made: None is not a Command"),
+        (lambda _request: Command(("a\0b",)), "a\0b could not be started: embedded null byte"),
+        (lambda _request: Command((sys.executable, 8000)), f"{sys.executable} could not be started: expected str"),
+    ],
+)
+def test_one_whose_folder_is_faulty_costs_itself_only(
+    root: Path, command: Callable[[ServeRequest], Command], detail: str
+) -> None:
+    with pytest.raises(DeploymentError) as caught:
+        LAUNCHER.launch(make_request(root, command=command), ask).__enter__()
+    assert caught.value.kind == "died"
+    assert caught.value.detail.startswith(detail)
 
 
 def test_one_whose_program_is_missing(root: Path) -> None:
@@ -352,10 +383,36 @@ def test_in_process_starts_nothing(root: Path) -> None:
     assert endpoint.threads == 2
     assert endpoint.command == (str(request.environment.python),)
     assert (deployment.pid, deployment.model_load_ns, deployment.rss_bytes) == (None, 7, 8)
-    assert deployment.limits == {"cpus": "left to the load engine"}
+    assert deployment.limits == {"cpus": "affinity 0"}
 
 
-@pytest.mark.parametrize(("status", "kind"), [("wrong", "wrong_answer"), ("not_yet", "not_ready")])
+def test_in_process_limits_are_held_as_far_as_claimed(root: Path) -> None:
+    before = os.sched_getaffinity(0)
+    cpu = max(before)
+    seen: list[set[int]] = []
+
+    def engine(_endpoint: Endpoint, _timeout_s: float) -> ProbeResult:
+        seen.append(os.sched_getaffinity(0))  # what the engine it starts inherits
+        return ProbeResult(ProbeStatus.READY)
+
+    limits = Limits(cpus=(cpu,), memory_bytes=1)
+    request = make_request(root, protocols={Protocol.IN_PROCESS: ""}, ports=(), limits=limits)
+    with LAUNCHER.launch(request, engine) as deployment:
+        assert os.sched_getaffinity(0) == before
+    assert seen == [{cpu}]
+    assert deployment.limits == {
+        "cpus": f"affinity {cpu}",
+        "memory": "not enforced: the load engine hosts the model",
+    }
+
+
+def test_in_process_is_told_to_stop(root: Path) -> None:
+    request = make_request(root, protocols={Protocol.IN_PROCESS: ""}, ports=())
+    with pytest.raises(Stopped):
+        LAUNCHER.launch(request, lambda *_: ProbeResult(ProbeStatus.NOT_YET), lambda: True).__enter__()
+
+
+@pytest.mark.parametrize(("status", "kind"), [("wrong", "wrong_answer"), ("not_yet", "not_ready"), ("failed", "died")])
 def test_in_process_failures(root: Path, status: str, kind: str) -> None:
     request = make_request(root, protocols={Protocol.IN_PROCESS: ""}, ports=())
     with pytest.raises(DeploymentError, match=f"{kind}: no torch"):

@@ -80,6 +80,17 @@ def test_one_connection_carries_many_requests() -> None:
         assert wire.reusable
 
 
+def test_an_answer_begins_with_its_first_byte() -> None:
+    wire = started()
+    assert not wire.answering
+    wire.feed(b"H")
+    assert wire.answering
+    wire.feed(sized(b"one")[1:])
+    assert wire.answering
+    wire.begin(b"again")
+    assert not wire.answering
+
+
 @pytest.mark.parametrize(
     ("data", "outcome", "detail"),
     [

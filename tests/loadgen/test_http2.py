@@ -1,6 +1,8 @@
 """The HTTP/2 wire against a real gRPC server, hand-made conversations, and hostile bytes."""
 
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,11 +14,15 @@ from hpack import Decoder, Encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loadgen.engine import run
+from loadgen.job import Job
 from loadgen.wire import h2_frames as h2
 from loadgen.wire.base import Reply
 from loadgen.wire.grpc import GrpcRequest, grpc_message
 from loadgen.wire.http2 import Http2Wire
-from nightbench.samples import Outcome
+from nightbench.load import ClosedLoop
+from nightbench.samples import Outcome, Samples
+from nightbench.server import Endpoint, Protocol
 
 BIG = 602_112
 WINDOW = 16 * 2**20
@@ -326,6 +332,54 @@ def test_padding_priorities_continuations_and_unknown_frames_change_nothing() ->
         + headers(1, OK_TRAILERS, end=True)
     )
     assert begun().feed(conversation) == Reply(Outcome.OK, b"pong")
+
+
+HOUSEKEEPING = (
+    h2.frame(h2.SETTINGS, h2.ACK, 0, b"")
+    + h2.frame(h2.WINDOW_UPDATE, 0, 0, u32(1000))
+    + h2.frame(h2.WINDOW_UPDATE, 0, 1, u32(1000))
+    + h2.frame(h2.PING, 0, 0, bytes(8))
+)
+"""What a server says about the connection, not in answer to anything."""
+
+
+def test_an_answer_begins_with_its_headers_not_with_housekeeping() -> None:
+    wire = begun()
+    wire.feed(HOUSEKEEPING)
+    assert not wire.answering
+    wire.feed(headers(1, OK_HEADERS))
+    assert wire.answering
+    assert wire.feed(good()[len(headers(1, OK_HEADERS)) :]) == Reply(Outcome.OK, b"pong")
+    assert wire.answering
+    wire.begin(request(b"again"))
+    assert not wire.answering
+    wire.feed(headers(1, OK_TRAILERS, end=True))
+    assert not wire.answering, "a frame of the stream before"
+
+
+def test_the_engine_takes_no_housekeeping_for_the_first_byte(job: Callable[..., Job]) -> None:
+    answered_ns: list[int] = []
+
+    def converse() -> None:
+        peer, _ = listener.accept()
+        with peer:
+            peer.recv(65536)
+            peer.sendall(HELLO)
+            time.sleep(0.05)
+            peer.sendall(HOUSEKEEPING)
+            time.sleep(0.05)
+            answered_ns.append(time.monotonic_ns())
+            peer.sendall(good())
+            peer.recv(65536)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=converse)
+        server.start()
+        endpoint = Endpoint(Protocol.KSERVE_GRPC, "127.0.0.1", listener.getsockname()[1], "m")
+        one = job(0, endpoint=endpoint, load=ClosedLoop(1), max_requests=1, verify_every=0)
+        assert run(one).outcomes == {"ok": 1}
+        server.join()
+    assert answered_ns[0] <= Samples.load(one.samples).first_byte_ns[0]
 
 
 def test_informational_headers_come_before_the_answer() -> None:

@@ -1,6 +1,7 @@
 """Readiness is one right answer: anything else is "not yet" or "wrong", with words."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,17 @@ Y = (TensorSpec("y", DType.FP32, (3,)),)
 
 
 @pytest.fixture
-def prober(pool: Path) -> Prober:
-    return PoolProber(InputPool("m", "random", 5, pool, ""), X, Y, Tolerance(1e-6, 1e-6))
+def make_prober(pool: Path) -> Callable[..., PoolProber]:
+    def make(**settings: object) -> PoolProber:
+        item = InputPool("m", "random", 5, pool, "")
+        return PoolProber(item, X, Y, Tolerance(1e-6, 1e-6), **settings)  # type: ignore[arg-type]  # a test names them
+
+    return make
+
+
+@pytest.fixture
+def prober(make_prober: Callable[..., PoolProber]) -> Prober:
+    return make_prober()
 
 
 def at(port: int) -> Endpoint:
@@ -83,8 +93,8 @@ def test_in_process_readiness_brings_load_time_and_memory(prober: Prober, tmp_pa
     [
         ("return lambda inputs: {'y': inputs['x']}", ProbeStatus.WRONG, "output 'y' differs"),
         ("return lambda inputs: {}", ProbeStatus.WRONG, "output 'y' is missing"),
-        ("raise RuntimeError('bad file')", ProbeStatus.NOT_YET, "RuntimeError: bad file"),
-        ("return lambda inputs: 1 / 0", ProbeStatus.NOT_YET, "rpc_error: ZeroDivisionError"),
+        ("raise RuntimeError('bad file')", ProbeStatus.FAILED, "RuntimeError: bad file"),
+        ("return lambda inputs: 1 / 0", ProbeStatus.FAILED, "rpc_error: ZeroDivisionError"),
     ],
 )
 def test_in_process_trouble_is_told_apart(
@@ -98,6 +108,30 @@ def test_in_process_trouble_is_told_apart(
 def test_an_in_process_model_that_never_loads_is_not_yet(prober: Prober, tmp_path: Path) -> None:
     result = prober(model(tmp_path, "import time; time.sleep(600)"), 1.0)
     assert (result.status, result.detail) == (ProbeStatus.NOT_YET, "no answer within 1 s")
+
+
+def test_an_in_process_probe_ends_when_told_to_stop(make_prober: Callable[..., PoolProber], tmp_path: Path) -> None:
+    loading = tmp_path / "loading"
+    endless = model(tmp_path, f"open({str(loading)!r}, 'w').close(); import time; time.sleep(600)")
+    result = make_prober(should_stop=loading.exists)(endless, 300.0)
+    assert (result.status, result.detail) == (ProbeStatus.NOT_YET, "told to stop")
+
+
+def test_an_in_process_probe_is_labelled_and_keeps_its_files_together(
+    make_prober: Callable[..., PoolProber], tmp_path: Path
+) -> None:
+    root, said = tmp_path / "ours", tmp_path / "said"
+    root.mkdir()
+    source = (
+        f"import os, tempfile; open({str(said)!r}, 'w').write(os.environ['LABEL'] + ' ' + tempfile.mkdtemp()); "
+        "return lambda inputs: {'y': inputs['x'] * 2 + 1}"
+    )
+    result = make_prober(env={"LABEL": "d1"}, workdir_root=root)(model(tmp_path, source), 60.0)
+    assert result.status is ProbeStatus.READY
+    label, _, folder = said.read_text().partition(" ")
+    assert label == "d1"
+    assert Path(folder).is_relative_to(root)
+    assert list(root.iterdir()) == []
 
 
 def test_a_pool_of_another_model_is_refused_at_once(pool: Path) -> None:

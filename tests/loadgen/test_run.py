@@ -1,6 +1,7 @@
 """The engine as a process of its own: it answers, or its caller learns why not, and nothing is left behind."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -85,6 +86,38 @@ def test_an_engine_past_its_deadline_is_killed(job: JobMaker, monkeypatch: pytes
     assert not engines("late")
 
 
+@pytest.mark.parametrize("stop", [False, True])
+def test_an_engine_that_ended_while_its_caller_was_busy_is_kept(
+    serve, job: JobMaker, monkeypatch: pytest.MonkeyPatch, stop: bool
+) -> None:
+    """A slow ``should_stop`` must not cost a measurement that is already there."""
+    monkeypatch.setattr("loadgen.run._START_S", -100.0)
+    engine: list[int] = []
+
+    def busy() -> bool:
+        select.select(engine, [], [])
+        return stop
+
+    one = job(serve().port, max_requests=3)
+    result = run_job(one, busy, on_start=lambda pid: engine.append(os.pidfd_open(pid)))
+    os.close(engine[0])
+    assert (result.error, result.outcomes) == (None, {"ok": 3})
+
+
+def test_its_folder_lies_where_it_was_told_and_is_gone(serve, job: JobMaker, tmp_path: Path) -> None:
+    root = tmp_path / "ours"
+    root.mkdir()
+    seen: list[str] = []
+    result = run_job(
+        job(serve().port, max_requests=3),
+        on_start=lambda _pid: seen.extend(path.name for path in root.iterdir()),
+        workdir_root=root,
+    )
+    assert result.error is None
+    assert len(seen) == 1
+    assert list(root.iterdir()) == []
+
+
 def test_an_engine_dies_with_its_caller(serve, job: JobMaker, tmp_path: Path) -> None:
     from loadgen.codec_json import job_to_json
 
@@ -93,7 +126,8 @@ def test_an_engine_dies_with_its_caller(serve, job: JobMaker, tmp_path: Path) ->
     script = (
         "import sys\nfrom pathlib import Path\nfrom loadgen.codec_json import job_from_json\n"
         "from loadgen.run import run_job\n"
-        "run_job(job_from_json(Path(sys.argv[1]).read_bytes()), env={'TEST_LABEL': 'orphan'})\n"
+        "line = Path(sys.argv[1])\n"
+        "run_job(job_from_json(line.read_bytes()), env={'TEST_LABEL': 'orphan'}, workdir_root=line.parent)\n"
     )
     caller = subprocess.Popen([sys.executable, "-c", script, str(line)])
     try:

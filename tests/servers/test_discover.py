@@ -43,6 +43,9 @@ def test_a_server_says_all_that_a_night_needs(name: str) -> None:
     assert spec.formats
     assert all(port in spec.ports or spec.in_process for port in spec.protocols.values())
     assert (spec.folder / "Dockerfile").is_file()
+    assert len({option.name for option in spec.options}) == len(spec.options)
+    if spec.check is not None:
+        spec.check(spec.resolve({}))
     for option in spec.options:
         assert option.help.endswith(".")
         assert not option.choices or option.default in option.choices

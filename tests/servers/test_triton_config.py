@@ -6,6 +6,7 @@ import pytest
 
 from nightbench.errors import UsageError
 from nightbench.model import DType, TensorSpec
+from servers.triton import SERVER
 from servers.triton.config import config_pbtxt
 from tests.servers.toy import MODEL
 
@@ -119,3 +120,23 @@ def test_a_scalar_is_a_reshaped_vector_of_one() -> None:
 def test_preferred_sizes_that_are_none_are_refused(sizes: str) -> None:
     with pytest.raises(UsageError, match="preferred_batch_size"):
         config_pbtxt(MODEL, {"dynamic_batching": True, "preferred_batch_size": sizes})
+
+
+@pytest.mark.parametrize("options", [{}, {"preferred_batch_size": "4, 8"}, {"preferred_batch_size": "32"}])
+def test_options_that_fit_together_pass_the_check(options: dict[str, str]) -> None:
+    assert SERVER.check is not None
+    SERVER.check(SERVER.resolve(options))
+
+
+@pytest.mark.parametrize(
+    ("options", "largest"),
+    [
+        ({"preferred_batch_size": "four"}, 32),
+        ({"preferred_batch_size": "33"}, 32),
+        ({"preferred_batch_size": "16", "max_batch_size": 8}, 8),
+    ],
+)
+def test_options_that_do_not_are_found_before_any_work(options: dict[str, str | int], largest: int) -> None:
+    assert SERVER.check is not None
+    with pytest.raises(UsageError, match=rf"preferred_batch_size of server triton is .* \({largest}\)"):
+        SERVER.check(SERVER.resolve(options))

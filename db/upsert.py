@@ -1,0 +1,48 @@
+"""Rows into a table, each once by its primary key. A batch travels as one JSON document in one statement."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import JSON, Connection, Table, and_, bindparam, column, func, literal_column, select
+from sqlalchemy.dialects.postgresql import insert
+
+from db.rows import Row
+
+__all__ = ["insert_new"]
+
+_Key = tuple[Any, ...]
+
+
+def insert_new(connection: Connection, table: Table, rows: Sequence[Row], *, fill: str | None = None) -> set[_Key]:
+    """Insert the rows not there yet; returns their keys. The first of several rows with one key counts.
+
+    With ``fill``, a row whose ``fill`` column is empty is only a stand-in: the first row that has it replaces the
+    stand-in, and counts as new.
+    """
+    key = [part.name for part in table.primary_key]
+    unique = _first_of_each(rows, key, fill)
+    if not unique:
+        return set()
+    names = list(rows[0])
+    source = func.json_populate_recordset(
+        literal_column(f"NULL::{table.name}"), bindparam("rows", unique, JSON)
+    ).table_valued(*(column(name, table.c[name].type) for name in names))
+    statement = insert(table).from_select(names, select(*source.c))
+    if fill is None:
+        statement = statement.on_conflict_do_nothing(index_elements=key)
+    else:
+        rest = {name: statement.excluded[name] for name in names if name not in key}
+        better = and_(table.c[fill].is_(None), statement.excluded[fill].is_not(None))
+        statement = statement.on_conflict_do_update(index_elements=key, set_=rest, where=better)
+    return {tuple(inserted) for inserted in connection.execute(statement.returning(*table.primary_key))}
+
+
+def _first_of_each(rows: Sequence[Row], key: Sequence[str], fill: str | None) -> list[Row]:
+    """One row a key, since a statement cannot touch a row twice."""
+    unique: dict[_Key, Row] = {}
+    for fields in rows:
+        name = tuple(fields[part] for part in key)
+        found = unique.setdefault(name, fields)
+        if fill is not None and found[fill] is None and fields[fill] is not None:
+            unique[name] = fields
+    return list(unique.values())

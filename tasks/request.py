@@ -1,0 +1,102 @@
+"""What a run is asked to do: a suite file measured anew, or what an interrupted run left."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from db import spool
+from nightbench.catalog import Catalog, resolve
+from nightbench.errors import UsageError
+from nightbench.plan import Plan, remaining
+from nightbench.record import DeploymentRecord, MeasurementRecord, RunFinished, RunStarted
+from nightbench.settings import Settings
+from nightbench.suite import Suite, load_suite, parse_suite
+from tasks import machine
+from tasks.session import new_run_id
+
+__all__ = ["Request", "fresh", "resumed", "unfinished"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A run to be made: everything decided, nothing done."""
+
+    run_id: str
+    suite: Suite
+    text: str
+    whole: Plan
+    """All the cells of the night, those already done included."""
+    plan: Plan
+    """What is left of it."""
+    started: bool = False
+    """Whether an earlier process has begun this run."""
+    earlier_ns: Mapping[str, int] = field(default_factory=dict)
+    """Where the time of those earlier processes went, as far as they could say."""
+
+
+def fresh(path: Path, catalog: Catalog, seed: int | None = None) -> Request:
+    """A new run of a suite file; ``seed`` stands in for the suite's own."""
+    suite, text = load_suite(path)
+    if seed is not None:
+        if not 0 <= seed < 2**63:
+            raise UsageError(f"--seed: {seed} is wrong; give a whole number from 0 to 2^63 - 1")
+        suite = suite.model_copy(update={"seed": seed})
+    plan = resolve(suite, catalog, str(path))
+    return Request(new_run_id(suite.name, datetime.now(UTC)), suite, text, plan, plan)
+
+
+def resumed(run_id: str, settings: Settings, catalog: Catalog) -> Request:
+    """What is left of a run that was killed or cancelled, from its own spool."""
+    path = settings.spool / f"{run_id}.jsonl"
+    if not path.exists():
+        raise UsageError(
+            f"run {run_id!r}: was finished, or never begun, on this machine; `nightbench history` lists runs"
+        )
+    records = spool.read(path).records
+    begun = next((record for record in records if isinstance(record, RunStarted)), None)
+    if begun is None:
+        raise UsageError(f"{path}: does not say what the run was; start it anew with `nightbench run SUITE`")
+    here = machine.hardware(machine.placement())
+    if begun.hardware != here:
+        raise UsageError(f"run {run_id!r}: was begun on {begun.hardware}, and this is {here}; resume it there")
+    suite = parse_suite(begun.suite_yaml, f"suite of run {run_id}").model_copy(update={"seed": begun.seed})
+    whole = resolve(suite, catalog, f"suite of run {run_id}")
+    done = {record.cell_id for record in records if isinstance(record, MeasurementRecord)}
+    deployed = Counter(
+        record.deployment_id.partition(".")[0] for record in records if isinstance(record, DeploymentRecord)
+    )
+    ends = [record for record in records if isinstance(record, RunFinished)]
+    return Request(
+        run_id,
+        suite,
+        begun.suite_yaml,
+        whole,
+        _renamed(remaining(whole, done), deployed),
+        started=True,
+        earlier_ns=ends[-1].spent_ns if ends else {},
+    )
+
+
+def unfinished(settings: Settings) -> str:
+    """The run id of the newest run that was begun here and not completed."""
+    here = machine.hardware(machine.placement())
+    for path in sorted(settings.spool.glob("*.jsonl"), reverse=True):
+        records = spool.read(path).records
+        begun = next((record for record in records if isinstance(record, RunStarted)), None)
+        ends = [record.status for record in records if isinstance(record, RunFinished)]
+        if begun and begun.hardware == here and "completed" not in ends and not spool.is_written(path):
+            return path.stem
+    raise UsageError("--resume: no run on this machine is unfinished; start one with `nightbench run SUITE`")
+
+
+def _renamed(plan: Plan, deployed: Mapping[str, int]) -> Plan:
+    """The plan with new names for what was deployed before: made again, it is another replicate."""
+    replicates = tuple(
+        replace(each, deployment_id=f"{each.deployment_id}.{deployed[each.deployment_id] + 1}")
+        if deployed.get(each.deployment_id)
+        else each
+        for each in plan.replicates
+    )
+    return replace(plan, replicates=replicates)
