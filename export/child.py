@@ -14,21 +14,13 @@ from export.failure import last_line
 from export.formats.base import THREADS
 from export.job import Job, Prepared
 from export.worker import Answer, Question
-from nightbench.errors import ExportError, NightbenchError
+from nightbench.errors import ExportError
+from nightbench.stopping import Stopped, never
 
-__all__ = ["Stopped", "never", "run_child"]
+__all__ = ["run_child"]
 
 _POLL_S = 0.2
 _WORKER = (sys.executable, "-P", "-m", "export")
-
-
-class Stopped(NightbenchError):
-    """The caller asked for the child to be stopped, and it was."""
-
-
-def never() -> bool:
-    """The ``should_stop`` of a caller that never stops an export."""
-    return False
 
 
 def _environment() -> dict[str, str]:

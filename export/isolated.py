@@ -4,13 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from export.cache import Cache, NotCached
-from export.child import Stopped, never, run_child
+from export.child import run_child
 from export.job import Job, Prepared, prepare_with
 from export.parity import BATCHES
 from nightbench.errors import ExportError
 from nightbench.model import Format, ModelSpec, Precision
+from nightbench.stopping import never
 
-__all__ = ["Prepared", "Stopped", "prepare"]
+__all__ = ["Prepared", "prepare"]
 
 
 def prepare(

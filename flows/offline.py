@@ -7,10 +7,10 @@ from flows.night import run_night
 from flows.steps import bare_steps
 from nightbench.catalog import Catalog
 from nightbench.settings import Settings
+from nightbench.stopping import never
 from tasks.opening import opened
 from tasks.progress import Progress
 from tasks.request import Request
-from tasks.session import never
 
 __all__ = ["run_offline"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from launch.readiness import Stopped
+from nightbench.stopping import Stopped
 
 __all__ = ["exclusive"]
 
@@ -18,8 +18,8 @@ _POLL_S = 0.5
 def exclusive(path: Path, on_wait: Callable[[], None], should_stop: Callable[[], bool]) -> Iterator[None]:
     """Hold this machine's measuring lock for the block, waiting for whoever holds it now.
 
-    The lock is the operating system's on the file at ``path``, which any user may open: a killed holder gives it up. ``on_wait`` is called once
-    if it is taken; `Stopped` is raised when ``should_stop`` turns true before it is free.
+    The lock is the operating system's on the file at ``path``, which any user may open: a killed holder gives it up.
+    ``on_wait`` is called once if it is taken; `Stopped` is raised when ``should_stop`` turns true before it is free.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o444)
     try:

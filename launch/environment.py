@@ -20,10 +20,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TextIO
 
-from launch.stopping import Stopped, never
 from launch.uv import Uv
 from nightbench.errors import DeploymentError
 from nightbench.server import ServerSpec
+from nightbench.stopping import Stopped, never
 
 __all__ = ["Environment", "ensure_environment"]
 
@@ -59,7 +59,7 @@ def ensure_environment(
 
     ``mode`` is ``pinned``, or ``host`` for the packages of this interpreter as they are. ``on_event`` is told in
     words what takes time; what uv prints goes to ``log``. Raises `DeploymentError` of kind ``no_environment``, and
-    `launch.stopping.Stopped` soon after ``should_stop`` turns true while it builds or waits for another that does.
+    `Stopped` soon after ``should_stop`` turns true while it builds or waits for another that does.
     """
     try:
         return _host(spec) if mode == "host" else _pinned(spec, root, on_event, log, should_stop)

@@ -7,9 +7,9 @@ from launch.cgroup import MemoryGroup
 from launch.limits import affinity, describe
 from launch.logs import log_tail
 from launch.request import LaunchRequest
-from launch.stopping import Stopped
 from nightbench.errors import DeploymentError
 from nightbench.server import Deployment, Endpoint, Prober, ProbeStatus, Protocol
+from nightbench.stopping import Stopped
 
 __all__ = ["deploy_in_process"]
 

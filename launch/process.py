@@ -17,12 +17,12 @@ from launch.processes import look_up
 from launch.readiness import Waiting
 from launch.request import LaunchRequest
 from launch.running import running
-from launch.stopping import Stopped, never
 from launch.workdir import default_root, workdir
 from nightbench.errors import DeploymentError
 from nightbench.server import Command, Deployment, Endpoint, Prober, Protocol, ServeRequest, ServerSpec
+from nightbench.stopping import never
 
-__all__ = ["LaunchRequest", "ProcessLauncher", "Stopped", "alive", "labels", "log_tail"]
+__all__ = ["LaunchRequest", "ProcessLauncher", "alive", "labels", "log_tail"]
 
 
 class _PortLost(DeploymentError):

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from launch.logs import log_tail
-from launch.stopping import Stopped
 from nightbench.errors import DeploymentError
 from nightbench.server import Endpoint, Prober, ProbeStatus, Protocol
+from nightbench.stopping import Stopped
 
-__all__ = ["Stopped", "Waiting"]
+__all__ = ["Waiting"]
 
 _PAUSE_S = 0.02
 _PROBE_TIMEOUT_S = 10.0

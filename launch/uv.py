@@ -11,8 +11,8 @@ from typing import IO, TextIO
 
 from launch.labels import OWNER, Owner
 from launch.logs import readable
-from launch.stopping import Stopped
 from nightbench.errors import DeploymentError
+from nightbench.stopping import Stopped
 
 __all__ = ["Uv", "failure_sentence"]
 

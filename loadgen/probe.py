@@ -10,13 +10,14 @@ from loadgen.job import Job
 from loadgen.pool import Pool
 from loadgen.protocols import codec_for
 from loadgen.protocols.base import Codec
-from loadgen.run import Stopped, never, run_job
+from loadgen.run import run_job
 from loadgen.verify import difference
 from loadgen.wire.base import Reply
 from nightbench.load import ClosedLoop
 from nightbench.model import InputPool, TensorSpec, Tolerance
 from nightbench.samples import Outcome
 from nightbench.server import Endpoint, ProbeResult, ProbeStatus, Protocol
+from nightbench.stopping import Stopped, never
 
 __all__ = ["PoolProber"]
 

@@ -16,8 +16,9 @@ from loadgen.codec_json import job_to_json, result_from_json
 from loadgen.job import Job, JobResult
 from nightbench.errors import NightbenchError
 from nightbench.server import Protocol
+from nightbench.stopping import Stopped, never
 
-__all__ = ["Stopped", "never", "run_job"]
+__all__ = ["run_job"]
 
 _POLL_S = 0.2
 _START_S = 60.0
@@ -27,15 +28,6 @@ _STDERR_TAIL_BYTES = 2000
 _INHERITED = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TZ")
 _INHERITED_PREFIXES = ("CUDA_", "LC_", "NVIDIA_")
 _PACKAGES = ("loadgen", "nightbench")
-
-
-class Stopped(NightbenchError):
-    """The caller asked for the engine to be stopped, and it was."""
-
-
-def never() -> bool:
-    """The ``should_stop`` of a caller that never stops a job."""
-    return False
 
 
 def _unheard(_: int) -> None:

@@ -125,8 +125,8 @@ def summarise(records: Iterable[Record]) -> NightSummary:
         finished=finished[-1] if finished else None,
         cells=tuple(sorted(cells, key=_reading_order)),
         deployments=_deployments(deployments),
-        artifacts=tuple(record for record in records if isinstance(record, ArtifactRecord)),
-        parity=tuple(record for record in records if isinstance(record, ParityRecord)),
+        artifacts=_artifacts(records),
+        parity=tuple(dict.fromkeys(record for record in records if isinstance(record, ParityRecord))),
     )
 
 
@@ -135,8 +135,20 @@ def _key(cell_id: str) -> str:
 
 
 def _unmeasured(measured: Iterable[MeasurementRecord], missing: Iterable[MissingRecord]) -> list[MissingRecord]:
+    """The gaps that are left, each once: a resumed run may fill one, or find it again."""
     known = {record.cell_id for record in measured}
-    return [record for record in missing if record.cell_id not in known]
+    return list({record.cell_id: record for record in missing if record.cell_id not in known}.values())
+
+
+def _artifacts(records: Iterable[Record]) -> tuple[ArtifactRecord, ...]:
+    """Every export once: a resumed run makes them again, and one that succeeded counts."""
+    found: dict[tuple[object, ...], ArtifactRecord] = {}
+    for record in records:
+        if isinstance(record, ArtifactRecord):
+            key = (record.model, record.format, record.precision, record.weights)
+            if key not in found or found[key].sha256 is None:
+                found[key] = record
+    return tuple(found.values())
 
 
 def _reading_order(cell: CellSummary) -> tuple[object, ...]:

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from launch.environment import Environment, ensure_environment
-from launch.process import LaunchRequest, ProcessLauncher, Stopped
+from launch.process import LaunchRequest, ProcessLauncher, labels
 from loadgen.probe import PoolProber
 from nightbench.errors import DeploymentError
 from nightbench.plan import Replicate
 from nightbench.record import DeploymentRecord
 from nightbench.server import Deployment, Limits
+from nightbench.stopping import Stopped
 from tasks.export import Exported
 from tasks.session import Session
 
@@ -32,7 +33,10 @@ def prepare_environment(session: Session, server: str) -> Environment | Deployme
                 mode=session.settings.environments,
                 on_event=session.progress.doing,
                 log=session.folder / "logs" / f"environment-{server}.log",
+                should_stop=session.should_stop,
             )
+        except Stopped as stopped:
+            raise session.cancelled() from stopped
         except DeploymentError as error:
             session.progress.note(f"no environment for {server}: {error.detail}")
             return error
@@ -84,7 +88,15 @@ def _launch(
         log_path=_log_path(session, replicate),
         ports=session.settings.server_ports,
     )
-    prober = PoolProber(exported.pool, model.inputs, model.outputs, model.tolerance)
+    prober = PoolProber(
+        exported.pool,
+        model.inputs,
+        model.outputs,
+        model.tolerance,
+        env=labels(session.run_id, replicate.deployment_id),
+        should_stop=session.should_stop,
+        workdir_root=session.workdir,
+    )
     try:
         return stack.enter_context(ProcessLauncher().launch(request, prober, session.should_stop))
     except Stopped as stopped:

@@ -7,6 +7,7 @@ from nightbench.errors import ExportError
 from nightbench.model import Artifact, InputPool
 from nightbench.plan import Export
 from nightbench.record import ArtifactRecord, ParityRecord
+from nightbench.stopping import Stopped
 from tasks.session import Session
 
 __all__ = ["Exported", "Unusable", "export_model"]
@@ -50,7 +51,10 @@ def export_model(session: Session, export: Export) -> Exported | Unusable:
                 batches=session.suite.parity_batches,
                 log=session.folder / "logs" / f"export-{export.model}-{export.format}.log",
                 timeout_s=EXPORT_TIMEOUT_S,
+                should_stop=session.should_stop,
             )
+        except Stopped as stopped:
+            raise session.cancelled() from stopped
         except ExportError as error:
             session.record(_failed(session, export, str(error)))
             session.progress.note(f"export of {export.model} to {export.format} failed: {error}")

@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 
 from launch.process import alive, labels
 from loadgen.job import Job, JobResult
-from loadgen.run import Stopped, run_job
+from loadgen.run import run_job
 from loadgen.telemetry import Telemetry
 from nightbench.assess import Assessed, assess
 from nightbench.plan import Cell, Replicate
 from nightbench.record import Case, MeasurementRecord, Series
 from nightbench.samples import Samples
 from nightbench.server import Deployment
+from nightbench.stopping import Stopped
 from tasks.export import Exported
 from tasks.missing import record_missing
 from tasks.session import Session
@@ -91,7 +92,7 @@ def _run(session: Session, subject: Subject, job: Job) -> tuple[JobResult, tuple
             telemetry.client_pid = engine_pid
 
         try:
-            result = run_job(job, session.should_stop, marks, on_start=watch)
+            result = run_job(job, session.should_stop, marks, on_start=watch, workdir_root=session.workdir)
         except Stopped as stopped:
             raise session.cancelled() from stopped
     ended = result.wall_start + (result.ended_ns - result.started_ns) / NS_PER_S

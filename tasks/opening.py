@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 from db import spool
 from launch.device import exclusive
 from launch.ports import check_port_range
-from launch.readiness import Stopped
+from launch.workdir import default_root, workdir
 from nightbench.catalog import Catalog
 from nightbench.ledger import Ledger
 from nightbench.record import RunFinished, RunStarted
 from nightbench.settings import Settings
+from nightbench.stopping import Stopped, never
 from tasks import machine
 from tasks.progress import Progress, Silent
 from tasks.request import Request
-from tasks.session import Cancelled, Session, never
+from tasks.session import Cancelled, Session
 
 if TYPE_CHECKING:
     from db.store import Store
@@ -60,7 +61,7 @@ def opened(
     """A session for ``request``, its start on record; a block that is left by an exception puts that on record too."""
     preflight(request, settings, catalog)
     place = machine.placement()
-    with spool.Spool.open(settings.spool, request.run_id) as lines:
+    with spool.Spool.open(settings.spool, request.run_id) as lines, workdir(default_root()) as folder:
         session = Session(
             run_id=request.run_id,
             suite=request.suite,
@@ -71,6 +72,7 @@ def opened(
             place=place,
             hardware=machine.hardware(place),
             context=machine.context(),
+            workdir=folder,
             store=store,
             progress=progress or Silent(),
             should_stop=should_stop,

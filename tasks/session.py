@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from db.spool import Spool
+from launch.workdir import default_root
 from nightbench.catalog import Catalog
 from nightbench.errors import NightbenchError
 from nightbench.ledger import Ledger
@@ -15,6 +16,7 @@ from nightbench.plan import Plan
 from nightbench.record import Record
 from nightbench.server import ServerSpec
 from nightbench.settings import Settings
+from nightbench.stopping import never
 from nightbench.suite import Suite
 from tasks import machine
 from tasks.progress import Progress, Silent
@@ -22,18 +24,13 @@ from tasks.progress import Progress, Silent
 if TYPE_CHECKING:
     from db.store import Store  # SQLAlchemy is not on every machine that measures
 
-__all__ = ["Cancelled", "Session", "never", "new_run_id"]
+__all__ = ["Cancelled", "Session", "new_run_id"]
 
 
 class Cancelled(NightbenchError):
     """Somebody asked the run to stop; what is finished is kept, and `nightbench run --resume` does the rest."""
 
     exit_code = 130
-
-
-def never() -> bool:
-    """The default answer to "should I stop?"."""
-    return False
 
 
 def new_run_id(suite: str, now: datetime) -> str:
@@ -57,6 +54,8 @@ class Session:
     context: Mapping[str, str]
     store: "Store | None" = None
     """The database; ``None`` for a run that leaves its results in the spool."""
+    workdir: Path = field(default_factory=default_root)
+    """For what engines and probes need while they work; gone with the run, however it ends."""
     progress: Progress = field(default_factory=Silent)
     ledger: Ledger = field(default_factory=Ledger)
     should_stop: Callable[[], bool] = never

@@ -19,4 +19,4 @@ def ingest() -> None:
         f"{drained.skipped} damaged lines skipped"
     )
     for refusal in drained.refused:
-        console.print(f"refused: {refusal.reason}", markup=False)
+        console.print(f"refused: {refusal.reason}: {refusal.record}"[:500], markup=False)

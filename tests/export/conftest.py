@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from export import zoo
-from export.child import never
 from export.isolated import Prepared, prepare
 from nightbench.model import Format, ModelSpec, Precision
+from nightbench.stopping import never
 
 COUNT = 6
 BATCHES = (1, 4)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from export.child import Stopped, run_child
+from export.child import run_child
 from export.failure import last_line, one_line
 from export.job import Job
 from nightbench.errors import ExportError
 from nightbench.model import Format, ModelSpec, Precision
+from nightbench.stopping import Stopped
 
 
 @pytest.fixture

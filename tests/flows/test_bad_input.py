@@ -66,6 +66,16 @@ def test_resuming_when_there_is_nothing_to_resume(bench: Bench) -> None:
     assert "run 'nosuch'" in refused(bench, "run", "--resume", "nosuch", "--offline")
 
 
+def test_a_seed_that_no_database_can_keep(bench: Bench) -> None:
+    assert "--seed: -1 is wrong" in refused(bench, "run", bench.suite(), "--offline", "--seed=-1")
+    assert "leave --seed out" in refused(bench, "run", "--resume", "--seed=5", "--offline")
+
+
+def test_options_that_do_not_fit_together(bench: Bench) -> None:
+    servers = "{name: triton, format: onnx, options: {preferred_batch_size: abc}}"
+    assert "preferred_batch_size" in refused(bench, "run", bench.suite(servers), "--offline")
+
+
 def test_a_server_folder_that_does_not_import(bench: Bench, tmp_path: Path) -> None:
     broken = tmp_path / "mine" / "broken"
     broken.mkdir(parents=True)

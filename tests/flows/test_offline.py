@@ -98,15 +98,19 @@ def test_a_killed_run_leaves_no_process_and_resumes_with_only_the_rest(bench: Be
     assert [type(record) for record in records(bench)].count(RunFinished) == 1
 
 
-def test_interrupting_a_run_takes_its_servers_down_and_keeps_what_it_has(bench: Bench) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_interrupting_a_run_takes_its_servers_down_and_keeps_what_it_has(
+    bench: Bench, number: signal.Signals, code: int
+) -> None:
     process = bench.start("run", bench.suite(loads="{closed: 1}, {closed: 2}", duration_s=2), "--offline")
     deadline = time.monotonic() + 90
     while not list((bench.home / "spool").glob("*.jsonl")) or not measured(bench):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     output, _ = process.communicate(timeout=30)
-    assert process.returncode == 143, output
+    assert process.returncode == code, output
+    assert number == signal.SIGTERM or "nightbench run --resume" in output
     assert "Traceback" not in output
     assert not started_by(bench)
     (finished,) = (record for record in records(bench) if isinstance(record, RunFinished))

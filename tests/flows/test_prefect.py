@@ -1,7 +1,9 @@
 """The night inside a real Prefect server and a real Postgres, both as `nightbench up` leaves them."""
 
+import json
 import os
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -148,20 +150,36 @@ def test_a_database_that_cannot_be_reached_is_one_sentence_before_any_work(bench
 def test_down_leaves_nothing_running(bench: Bench) -> None:
     code, output = bench.run("up")
     assert code == 0, output
+    server = psutil.Process(json.loads((bench.home / "services/prefect.json").read_text())["pid"])
+    tree = [server, *server.children(recursive=True)]
+    assert embedded.running(bench.home)
     code, output = bench.run("down")
     assert code == 0, output
     assert output.count("stopped") == 2
-    left = [each.pid for each in psutil.process_iter() if str(bench.home) in " ".join(command_of(each))]
-    assert left == []
+    assert not [each for each in tree if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    assert not embedded.running(bench.home)
 
 
-def command_of(process: psutil.Process) -> list[str]:
-    if process.pid == os.getpid():
-        return []
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
+def test_two_commands_that_want_a_server_at_once_share_one(bench: Bench) -> None:
+    both = [bench.start("up"), bench.start("up")]
+    outputs = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    addresses = {re.search(r"http://\S+", output)[0] for output in outputs if re.search(r"http://\S+", output)}
+    assert len(addresses) == 1
+
+
+def test_a_prefect_server_that_dies_in_mid_run_costs_its_pages_only(bench: Bench) -> None:
+    code, output = bench.run("up")
+    assert code == 0, output
+    process = bench.start("run", bench.suite(loads="{closed: 1}, {closed: 2}", rounds=2, duration_s=1.0))
+    wait_for(first_cell_is_measured(bench, set()))
+    os.kill(json.loads((bench.home / "services/prefect.json").read_text())["pid"], signal.SIGKILL)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert "Prefect cannot be reached" in output
+    assert "Traceback" not in output
+    (path,) = spooled(bench).values()
+    assert sum(isinstance(each, MeasurementRecord) for each in spool.read(path).records) == 4
 
 
 def test_a_run_killed_in_mid_sweep_leaves_its_cells_in_the_database_and_is_resumed(services: tuple[Bench, str]) -> None:

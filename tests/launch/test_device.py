@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from launch.device import exclusive
-from launch.readiness import Stopped
+from nightbench.stopping import Stopped
 
 HOLD = """
 import sys, time

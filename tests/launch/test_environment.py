@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from launch.environment import Environment, ensure_environment
-from launch.stopping import Stopped, never
 from launch.uv import failure_sentence
 from nightbench.errors import DeploymentError
 from nightbench.server import ServerSpec
+from nightbench.stopping import Stopped, never
 from tests.launch.toys import make_spec, runs, until
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from launch.ports import is_free
-from launch.process import ProcessLauncher, Stopped, alive
+from launch.process import ProcessLauncher, alive
 from launch.workdir import SHARED_MEMORY
 from nightbench.errors import DeploymentError, UsageError
 from nightbench.model import DType, ModelSpec, TensorSpec, Tolerance
@@ -28,6 +28,7 @@ from nightbench.server import (
     ServeRequest,
     Stop,
 )
+from nightbench.stopping import Stopped
 from tests.launch.toys import ask, make_request, runs, until
 
 LAUNCHER = ProcessLauncher()

@@ -14,10 +14,11 @@ import psutil
 import pytest
 
 from loadgen.job import Job
-from loadgen.run import Stopped, run_job
+from loadgen.run import run_job
 from nightbench.load import Arrival, ClosedLoop, OpenLoop
 from nightbench.samples import Samples
 from nightbench.server import Endpoint, Protocol
+from nightbench.stopping import Stopped
 
 JobMaker = Callable[..., Job]
 

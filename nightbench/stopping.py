@@ -1,4 +1,4 @@
-"""How a caller tells this room to give up what it waits for."""
+"""How a caller tells whoever waits on its behalf to give up: a function that is asked now and then."""
 
 from nightbench.errors import NightbenchError
 
@@ -6,7 +6,7 @@ __all__ = ["Stopped", "never"]
 
 
 class Stopped(NightbenchError):
-    """A launch or an environment was given up because the run was told to stop."""
+    """Something was given up because ``should_stop`` said so; whatever it had started is ended."""
 
 
 def never() -> bool:
