@@ -16,6 +16,9 @@ from nightbench.record import Series
 
 __all__ = ["ClientPid", "Telemetry"]
 
+_NS_PER_S = 1_000_000_000
+_NS_PER_MS = 1_000_000
+
 ClientPid = int | Callable[[], int | None] | None
 """The load engine's process, or how to ask for it once there is one."""
 
@@ -46,10 +49,9 @@ class Telemetry:
         self._client: ProcessTree | None = None
         self._machine = MachineCpu()
         self._gpus: NvidiaGpus | None = None
-        self._points: defaultdict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
-        """Seconds since the epoch and a value, by source and metric."""
-        self._epoch_offset_s = time.time() - time.monotonic()
-        self._sampled_s = time.monotonic()
+        self._points: defaultdict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
+        """Monotonic nanoseconds and a value, by source and metric."""
+        self._sampled_ns = time.monotonic_ns()
         self._counters: dict[str, float] = {}
         self._figures: dict[str, float] = {}
         self._stop = Event()
@@ -73,19 +75,19 @@ class Telemetry:
         if self._metrics_url is not None:
             self._figures = triton.figures(self._counters, triton.scrape(self._metrics_url))
 
-    def series(self, start_wall: float, end_wall: float) -> tuple[Series, ...]:
-        """The samples between two moments in seconds since the epoch, as offsets from the first of them.
+    def series(self, start_ns: int, end_ns: int) -> tuple[Series, ...]:
+        """The samples between two moments of the monotonic clock, which engine and orchestrator share, as offsets.
 
         Triton's figures are there once the block was left; they stand at the window's end.
         """
         found = []
         # Copies, because the thread may be adding.
         for (source, metric), points in sorted(dict(self._points).items()):
-            window = [(wall, value) for wall, value in tuple(points) if start_wall <= wall <= end_wall]
+            window = [(at_ns, value) for at_ns, value in tuple(points) if start_ns <= at_ns <= end_ns]
             if window:
-                offsets = tuple(round((wall - start_wall) * 1000) for wall, _ in window)
+                offsets = tuple(round((at_ns - start_ns) / _NS_PER_MS) for at_ns, _ in window)
                 found.append(Series(source, metric, offsets, tuple(value for _, value in window)))
-        end_ms = round((end_wall - start_wall) * 1000)
+        end_ms = round((end_ns - start_ns) / _NS_PER_MS)
         found += [Series("server", metric, (end_ms,), (value,)) for metric, value in sorted(self._figures.items())]
         return tuple(found)
 
@@ -99,27 +101,26 @@ class Telemetry:
         if self._server is not None:
             self._server.read()
         self._find_client()
-        self._sampled_s = time.monotonic()
+        self._sampled_ns = time.monotonic_ns()
 
     def _sample(self) -> None:
-        now_s = time.monotonic()
-        elapsed_s = now_s - self._sampled_s
-        self._sampled_s = now_s
-        wall = now_s + self._epoch_offset_s
+        now_ns = time.monotonic_ns()
+        elapsed_s = (now_ns - self._sampled_ns) / _NS_PER_S
+        self._sampled_ns = now_ns
         busy_s = self._machine.read()
         server = self._server.read() if self._server is not None else None
         client = self._client.read() if self._client is not None else None
         self._find_client()
         if elapsed_s <= 0:
             return
-        self._add_usage("server", server, elapsed_s, wall)
-        self._add_usage("client", client, elapsed_s, wall)
+        self._add_usage("server", server, elapsed_s, now_ns)
+        self._add_usage("client", client, elapsed_s, now_ns)
         if client is not None:
             ours_s = client.cpu_s + (server.cpu_s if server is not None else 0.0)
             foreign = 100 * max(0.0, busy_s - ours_s) / elapsed_s
-            self._points["machine", "foreign_cpu_percent"].append((wall, foreign))
+            self._points["machine", "foreign_cpu_percent"].append((now_ns, foreign))
         for gpu, metric, value in self._gpus.read() if self._gpus is not None else ():
-            self._points[gpu, metric].append((wall, value))
+            self._points[gpu, metric].append((now_ns, value))
 
     def _find_client(self) -> None:
         pid = self.client_pid() if callable(self.client_pid) else self.client_pid
@@ -127,7 +128,7 @@ class Telemetry:
             self._client = ProcessTree(pid)
             self._client.read()
 
-    def _add_usage(self, source: str, usage: Usage | None, elapsed_s: float, wall: float) -> None:
+    def _add_usage(self, source: str, usage: Usage | None, elapsed_s: float, at_ns: int) -> None:
         if usage is None:
             return
         for metric, value in (
@@ -135,4 +136,4 @@ class Telemetry:
             ("rss_bytes", float(usage.rss_bytes)),
             ("threads", float(usage.threads)),
         ):
-            self._points[source, metric].append((wall, value))
+            self._points[source, metric].append((at_ns, value))

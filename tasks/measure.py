@@ -95,8 +95,7 @@ def _run(session: Session, subject: Subject, job: Job) -> tuple[JobResult, tuple
             result = run_job(job, session.should_stop, marks, on_start=watch, workdir_root=session.workdir)
         except Stopped as stopped:
             raise session.cancelled() from stopped
-    ended = result.wall_start + (result.ended_ns - result.started_ns) / NS_PER_S
-    return result, telemetry.series(result.wall_start, ended)
+    return result, telemetry.series(result.started_ns, result.ended_ns)
 
 
 def _assess(session: Session, subject: Subject, job: Job, result: JobResult, telemetry: tuple[Series, ...]) -> Assessed:

@@ -165,18 +165,18 @@ def test_a_zombie_has_no_usage() -> None:
 
 
 def test_it_samples_server_client_and_everything_else(start: Start) -> None:
-    server, client, began = start(BURNER), start(BURNER), time.time()
+    server, client, began = start(BURNER), start(BURNER), time.monotonic_ns()
     with Telemetry(server.pid, None, interval_s=0.01, client_pid=client.pid) as telemetry:
         burn(server)
         found = wait_for(
-            lambda: telemetry.series(began, time.time()),
+            lambda: telemetry.series(began, time.monotonic_ns()),
             ("server", "cpu_percent"),
             ("server", "rss_bytes"),
             ("server", "threads"),
             ("client", "cpu_percent"),
             ("machine", "foreign_cpu_percent"),
         )
-    window_ms = (time.time() - began) * 1000
+    window_ms = (time.monotonic_ns() - began) / 1e6
     for one in found.values():
         assert len(one.offset_ms) == len(one.values) > 0
         assert list(one.offset_ms) == sorted(one.offset_ms)
@@ -187,13 +187,13 @@ def test_it_samples_server_client_and_everything_else(start: Start) -> None:
 
 
 def test_foreign_load_is_known_only_once_the_client_is(start: Start) -> None:
-    server, client, began = start(BURNER), start(BURNER), time.time()
+    server, client, began = start(BURNER), start(BURNER), time.monotonic_ns()
     pids: list[int] = []
     with Telemetry(server.pid, None, interval_s=0.01) as telemetry:
         telemetry.client_pid = lambda: pids[0] if pids else None
 
         def series() -> tuple[Series, ...]:
-            return telemetry.series(began, time.time())
+            return telemetry.series(began, time.monotonic_ns())
 
         found = wait_for(series, ("server", "cpu_percent"))
         assert {source for source, _ in found} == {"server"}
@@ -204,19 +204,19 @@ def test_foreign_load_is_known_only_once_the_client_is(start: Start) -> None:
 def test_a_window_holds_its_own_samples_only(start: Start) -> None:
     program = start(BURNER)
     with Telemetry(program.pid, None, interval_s=0.01) as telemetry:
-        wait_for(lambda: telemetry.series(0, time.time()), ("server", "threads"))
-    whole = next(one for one in telemetry.series(0, 2**33) if one.metric == "threads")
-    first_s = whole.offset_ms[0] / 1000
-    early = next(one for one in telemetry.series(first_s - 5, first_s + 0.001) if one.metric == "threads")
-    assert early.offset_ms == (5000,)
-    assert telemetry.series(first_s - 5, first_s - 1) == ()
+        wait_for(lambda: telemetry.series(0, time.monotonic_ns()), ("server", "threads"))
+    whole = next(one for one in telemetry.series(0, 2**63) if one.metric == "threads")
+    first_ns, second_ns = whole.offset_ms[0] * 1_000_000, 1_000_000_000
+    early = telemetry.series(first_ns - 5 * second_ns, first_ns + second_ns // 1000)
+    assert next(one for one in early if one.metric == "threads").offset_ms in {(5000,), (5001,)}
+    assert telemetry.series(first_ns - 5 * second_ns, first_ns - second_ns) == ()
 
 
 def test_a_server_that_dies_ends_its_series_and_nothing_else(start: Start) -> None:
-    server, client, began = start(BURNER), start(BURNER), time.time()
+    server, client, began = start(BURNER), start(BURNER), time.monotonic_ns()
 
     def samples(metric: tuple[str, str]) -> int:
-        found = wait_for(lambda: telemetry.series(began, time.time()), metric)
+        found = wait_for(lambda: telemetry.series(began, time.monotonic_ns()), metric)
         return len(found[metric].values)
 
     with Telemetry(server.pid, None, interval_s=0.01, client_pid=client.pid) as telemetry:
@@ -231,7 +231,7 @@ def test_a_server_that_dies_ends_its_series_and_nothing_else(start: Start) -> No
 def test_nothing_to_watch_is_nothing_found() -> None:
     with Telemetry(None, None, interval_s=0.01) as telemetry:
         pass
-    assert [one for one in telemetry.series(0, 2**33) if not one.source.startswith("gpu")] == []
+    assert [one for one in telemetry.series(0, 2**63) if not one.source.startswith("gpu")] == []
 
 
 # -- Triton's counters
@@ -292,7 +292,7 @@ def publish() -> Iterator[Callable[..., str]]:
 def triton_figures(url: str | None) -> dict[str, float]:
     with Telemetry(None, url) as telemetry:
         pass
-    found = [one for one in telemetry.series(1000, 1012.5) if one.metric.startswith("triton_")]
+    found = [one for one in telemetry.series(1_000_000_000_000, 1_012_500_000_000) if one.metric.startswith("triton_")]
     assert all(one.source == "server" and one.offset_ms == (12_500,) for one in found)
     return {one.metric: one.values[0] for one in found}
 
@@ -398,7 +398,7 @@ def test_gpus_are_a_source_of_telemetry(monkeypatch: pytest.MonkeyPatch) -> None
     nvml = FakeNvml()
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     with Telemetry(None, None, interval_s=0.01) as telemetry:
-        found = wait_for(lambda: telemetry.series(0, time.time()), ("gpu1", "temperature_c"))
+        found = wait_for(lambda: telemetry.series(0, time.monotonic_ns()), ("gpu1", "temperature_c"))
     assert found["gpu0", "power_w"].values[0] == 345.6
     assert nvml.calls == ["init", "shutdown"]
 
