@@ -36,6 +36,13 @@ demo: $(STAMP) ## one real night on this machine: smoke suite, report, dashboard
 test: $(STAMP) ## the tests that need nothing but this machine
 	@$(BIN)/python -m pytest
 
+# wrk and h2load are Debian packages; without them, or the right to install them, the table says they are absent.
+.PHONY: bench-loadgen
+bench-loadgen: $(STAMP) ## the load engine beside wrk, h2load and Python clients (3 minutes)
+	@{ command -v wrk && command -v h2load && command -v cc; } >/dev/null || \
+		apt-get install --quiet=2 --no-install-recommends wrk nghttp2-client gcc libc6-dev || true
+	@$(BIN)/python -m benchmarks.loadgen
+
 .PHONY: check
 check: $(STAMP) ## ruff, mypy --strict, import rules
 	@$(BIN)/ruff check .

@@ -18,6 +18,7 @@ __all__ = ["COMMANDS", "app", "main"]
 # Each verb is a file of its own, imported only when it is asked for: `nightbench --help` must not wait for Prefect.
 COMMANDS: Final = {
     "run": "Run a suite: deploy, measure, store, report.",
+    "sweep": "Load a server that is running already, whatever it serves, and say how it did.",
     "plan": "Print what a suite would measure, and for how long, without running anything.",
     "up": "Start the embedded database and the Prefect server, and leave them running.",
     "down": "Stop what `up` started.",

@@ -35,9 +35,9 @@ class Poller:
             return []
         return self.epoll.poll(0)
 
-    def wait_about(self, deadline_ns: int) -> list[tuple[int, int]]:
+    def wait_about(self, deadline_ns: int, now: int) -> list[tuple[int, int]]:
         """As `wait_until` with one system call, and up to a millisecond late when nothing happens."""
-        return self.epoll.poll(max(0, deadline_ns - now_ns()) / 1e9)
+        return self.epoll.poll(max(0, deadline_ns - now) / 1e9)
 
     def close(self) -> None:
         self.epoll.close()

@@ -1,7 +1,7 @@
 """After the last request: check the kept answers, write the samples, sum up."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ class Stopwatch:
     ended_ns: int
     wall_start: float
     cpu_ns: int
+    spun_ns: int = 0
 
     @classmethod
     def start(cls, started_ns: int) -> "Stopwatch":
@@ -31,8 +32,10 @@ class Stopwatch:
         now = now_ns()
         return cls(started_ns, now, time.time() + (started_ns - now) / 1e9, time.process_time_ns())
 
-    def stop(self) -> "Stopwatch":
-        return Stopwatch(self.started_ns, now_ns(), self.wall_start, time.process_time_ns() - self.cpu_ns)
+    def stop(self, spun_ns: int = 0) -> "Stopwatch":
+        """End now. ``spun_ns`` of the processor time were spent on waiting, which is no cost of any request."""
+        cpu_ns = time.process_time_ns() - self.cpu_ns - spun_ns
+        return Stopwatch(self.started_ns, now_ns(), self.wall_start, max(0, cpu_ns), spun_ns)
 
 
 def conclude(
@@ -44,6 +47,7 @@ def conclude(
     starts: Sequence[int],
     watch: Stopwatch,
     detail: str,
+    hiccups_ns: Mapping[str, int] | None = None,
 ) -> JobResult:
     """Turn wrong answers into WRONG_OUTPUT, save the samples to ``job.samples``, and count what happened."""
     samples = recorder.samples(watch.ended_ns)
@@ -61,4 +65,6 @@ def conclude(
         wrong=len(wrong),
         outcomes=samples.counts(),
         detail=f"{Outcome.WRONG_OUTPUT.label}: {wrong[0][1]}" if wrong else detail,
+        spin_ns=watch.spun_ns,
+        hiccups_ns=hiccups_ns or {},
     )

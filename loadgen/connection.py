@@ -32,10 +32,12 @@ class Connection:
         "_broken",
         "_epoll",
         "_listens_for_room",
+        "_send",
         "_unsent",
         "connecting",
         "fd",
         "received",
+        "recv",
         "row",
         "sock",
         "taken_ns",
@@ -64,6 +66,9 @@ class Connection:
         except OSError:
             self.sock.close()
             raise
+        # Looked up once: both are called for every request.
+        self.recv = self.sock.recv
+        self._send = self.sock.send
         self.fd = self.sock.fileno()
         self._listens_for_room = self.connecting
         epoll.register(self.fd, select.EPOLLIN | (select.EPOLLOUT if self.connecting else 0))
@@ -87,13 +92,16 @@ class Connection:
         have answered already.
         """
         fresh = self.wire.output()
+        if not fresh and not self._unsent:
+            return
         try:
             if len(fresh) == 1 and not self._unsent:
                 # The usual case: one prebuilt run of bytes that fits.
-                sent = self.sock.send(fresh[0])
-                if sent < len(fresh[0]):
-                    self._unsent.append(memoryview(fresh[0])[sent:])
-            elif fresh or self._unsent:
+                part = fresh[0]
+                sent = self._send(part)
+                if sent < len(part):
+                    self._unsent.append(memoryview(part)[sent:])
+            else:
                 self._unsent += [memoryview(part) for part in fresh]
                 self._drain()
         except BlockingIOError:

@@ -5,6 +5,7 @@ from loadgen.conclude import Stopwatch, conclude
 from loadgen.connection import resolve
 from loadgen.job import Job, JobResult
 from loadgen.loops import run_closed, run_open
+from loadgen.pacing import pacer_for
 from loadgen.pool import Pool, rotation
 from loadgen.protocols import codec_for
 from loadgen.schedule import plan
@@ -48,12 +49,13 @@ def _run_over_wire(job: Job) -> JobResult:
             address, codec, requests, recorder, keeper, closed or _MAX_CONNECTIONS, int(job.timeout_s * 1e9)
         )
         try:
+            pacer = pacer_for(job, traffic.poller)
             watch = Stopwatch.start(window.start_ns)
             if closed is not None:
                 run_closed(traffic, recorder, closed, window, job.max_requests)
             else:
-                run_open(traffic, recorder, window)
-            watch = watch.stop()
+                run_open(traffic, recorder, window, pacer)
+            watch = watch.stop(pacer.spun_ns)
         finally:
             traffic.close()
-    return conclude(job, recorder, keeper, codec.decode, pool, starts, watch, traffic.detail)
+    return conclude(job, recorder, keeper, codec.decode, pool, starts, watch, traffic.detail, pacer.hiccups_ns())

@@ -5,14 +5,24 @@ one line of JSON on standard output at the end. Nothing is written while it meas
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from nightbench.load import Load
 from nightbench.model import TensorSpec, Tolerance
 from nightbench.server import Endpoint
 
-__all__ = ["Job", "JobResult"]
+__all__ = ["Job", "JobResult", "Pacing"]
+
+
+class Pacing(StrEnum):
+    """How an open loop waits for its next request."""
+
+    SLEEP = "sleep"
+    """Asleep, and some tens of microseconds late when the kernel wakes it."""
+    SPIN = "spin"
+    """Awake for the last moment: on time, and using up a processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +50,8 @@ class Job:
     """Stop after this many requests, whichever comes first."""
     cpus: tuple[int, ...] | None = None
     """Logical processors the engine may run on."""
+    pacing: Pacing | None = None
+    """Of an open loop. ``None`` spins if ``cpus`` were given and are not all the machine has: they idle otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +66,7 @@ class JobResult:
     wall_start: float
     """``started_ns`` as seconds since the epoch, to line telemetry up with it."""
     client_cpu_ns: int
-    """User and system time of the engine from ``started_ns`` to ``ended_ns``."""
+    """User and system time of the engine from ``started_ns`` to ``ended_ns``, without ``spin_ns``."""
     verified: int
     wrong: int
     outcomes: Mapping[str, int]
@@ -65,6 +77,11 @@ class JobResult:
     rss_bytes: int | None = None
     """In-process only."""
     error: str | None = None
+    spin_ns: int = 0
+    """Processor time spent on waiting awake (`Pacing.SPIN`): the turns of the spin that found nothing to do."""
+    hiccups_ns: Mapping[str, int] = field(default_factory=dict)
+    """How long the machine itself kept the spinning engine from running: ``p99``, ``p999`` and ``max`` of the delay
+    of a random moment, standstills below 10 µs not counted. Empty where nothing spun."""
 
     @classmethod
     def failed(cls, error: str) -> "JobResult":

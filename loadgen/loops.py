@@ -4,6 +4,7 @@ import sys
 from heapq import heappop, heappush
 
 from loadgen.clock import now_ns
+from loadgen.pacing import Pacer
 from loadgen.recorder import Recorder
 from loadgen.schedule import Window
 from loadgen.traffic import Traffic
@@ -13,6 +14,7 @@ __all__ = ["run_closed", "run_open"]
 
 _REST_NS = 10_000_000
 _MAX_REST_DOUBLINGS = 6
+_LOST = (Outcome.REFUSED, Outcome.RESET)
 
 
 def run_closed(
@@ -24,20 +26,25 @@ def run_closed(
     so that a dead server costs neither a processor nor millions of rows.
     """
     most = sys.maxsize if max_requests is None else max_requests
+    end_ns = window.end_ns
     resting: list[int] = []
     failures = 0
+    wake = 0
+    # Bound once: they run for every request.
+    start, take = traffic.start, recorder.take
 
     def send_next() -> None:
         now = now_ns()
-        if now < window.end_ns and recorder.rows < most:
-            traffic.start(recorder.take(now), now)
+        if now < end_ns and recorder.rows < most:
+            start(take(now), now)
 
     def on_end(outcome: Outcome, now: int) -> None:
-        nonlocal failures
-        if outcome is Outcome.REFUSED or outcome is Outcome.RESET:
+        nonlocal failures, wake
+        if outcome in _LOST:
             doublings = min(failures // concurrency, _MAX_REST_DOUBLINGS)
             failures += 1
             heappush(resting, now + (_REST_NS << doublings))
+            wake = 0
         else:
             failures = 0
             send_next()
@@ -47,19 +54,20 @@ def run_closed(
         send_next()
     while True:
         now = now_ns()
-        while resting and resting[0] <= now:
-            heappop(resting)
-            send_next()
-        if now >= traffic.next_expiry_ns:
-            traffic.expire(now)
-        over = now >= window.end_ns or recorder.rows >= most
-        if now >= window.drained_ns or (over and not traffic.in_flight):
-            return
-        wake = min(traffic.next_expiry_ns, window.drained_ns, *resting[:1])
-        traffic.handle(traffic.poller.wait_about(wake))
+        if now >= wake or not traffic.in_flight:
+            while resting and resting[0] <= now:
+                heappop(resting)
+                send_next()
+            if now >= traffic.next_expiry_ns:
+                traffic.expire(now)
+            over = now >= end_ns or recorder.rows >= most
+            if now >= window.drained_ns or (over and not traffic.in_flight):
+                return
+            wake = min(traffic.next_expiry_ns, window.drained_ns, *resting[:1])
+        traffic.handle(traffic.poller.wait_about(wake, now))
 
 
-def run_open(traffic: Traffic, recorder: Recorder, window: Window) -> None:
+def run_open(traffic: Traffic, recorder: Recorder, window: Window, pacer: Pacer) -> None:
     """Send every row of ``recorder`` when it is due, whatever became of those before it.
 
     A row that finds all connections busy waits its turn, and the wait is part of its latency.
@@ -80,4 +88,4 @@ def run_open(traffic: Traffic, recorder: Recorder, window: Window) -> None:
         wake = min(traffic.next_expiry_ns, window.drained_ns)
         if row < rows and traffic.has_room:
             wake = min(wake, due_ns[row])
-        traffic.handle(traffic.poller.wait_until(wake))
+        traffic.handle(pacer.wait_until(wake))

@@ -71,7 +71,7 @@ def run_job(
                     stdout=out,
                     stderr=err,
                     cwd=workdir,
-                    env=_environment(workdir, env or {}),
+                    env=_environment(workdir, {**_one_thread(job), **(env or {})}),
                     start_new_session=True,
                 )
             except OSError as error:
@@ -120,6 +120,14 @@ def _environment(workdir: Path, labels: Mapping[str, str]) -> dict[str, str]:
         "LOADGEN_PARENT_PID": str(os.getpid()),
         **labels,
     }
+
+
+def _one_thread(job: Job) -> dict[str, str]:
+    """Over a wire the engine does no algebra: numpy's idle threads would only burn what is counted as its cost.
+
+    In-process they belong to the model.
+    """
+    return {} if job.endpoint.protocol is Protocol.IN_PROCESS else {"OPENBLAS_NUM_THREADS": "1"}
 
 
 def _wait(process: "subprocess.Popen[bytes]", job: Job, should_stop: Callable[[], bool]) -> bool:

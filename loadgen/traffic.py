@@ -17,6 +17,9 @@ from nightbench.samples import Outcome
 __all__ = ["Traffic"]
 
 _RECEIVE_BYTES = 64 * 1024
+_READABLE: int = select.EPOLLIN
+_OK = Outcome.OK
+"""An enum's member costs a look-up of its own, and this one is needed for every request."""
 
 
 class Traffic:
@@ -45,10 +48,17 @@ class Traffic:
         self._address = address
         self._codec = codec
         self._requests = requests
-        self._recorder = recorder
+        # The recorder's columns stay the same objects while they grow.
+        self._sent_ns = recorder.sent_ns
+        self._first_byte_ns = recorder.first_byte_ns
+        self._done_ns = recorder.done_ns
+        self._outcome = recorder.outcome
+        self._response_bytes = recorder.response_bytes
         self._keeper = keeper
+        self._wants_next = keeper.wants_next
         self._limit = limit
         self._timeout_ns = timeout_ns
+        self._pool_size = len(requests)
         self._connections: dict[int, Connection] = {}
         self._idle: list[Connection] = []
         """Used last in, first out: few connections stay warm rather than many lukewarm."""
@@ -86,6 +96,8 @@ class Traffic:
             connection = self._connections[fd]
             if connection.connecting:
                 self._connected(connection)
+            elif mask == _READABLE:
+                self._receive(connection)
             else:
                 if mask & select.EPOLLOUT:
                     self._flush(connection)
@@ -109,8 +121,8 @@ class Traffic:
 
     def _send(self, connection: Connection) -> None:
         row = connection.row
-        self._recorder.sent_ns[row] = connection.taken_ns
-        connection.wire.begin(self._requests[row % len(self._requests)])
+        self._sent_ns[row] = connection.taken_ns
+        connection.wire.begin(self._requests[row % self._pool_size])
         self._flush(connection)
 
     def _flush(self, connection: Connection) -> None:
@@ -129,30 +141,32 @@ class Traffic:
 
     def _receive(self, connection: Connection) -> None:
         try:
-            data = connection.sock.recv(_RECEIVE_BYTES)
+            data = connection.recv(_RECEIVE_BYTES)
         except BlockingIOError:
             return
         except OSError as error:
             self._lost(connection, Outcome.RESET, error, now_ns())
             return
         now = now_ns()
-        wire = connection.wire
         row = connection.row
         if row < 0:
             self._receive_idle(connection, data)
             return
+        wire = connection.wire
         if not data:
             outcome, body, detail = wire.end()
             self._finish(connection, outcome, body, detail, now, broken=True)
             return
         connection.received += len(data)
         reply = wire.feed(data)
-        first_byte_ns = self._recorder.first_byte_ns
-        if wire.answering and not first_byte_ns[row]:
-            first_byte_ns[row] = now
+        if wire.answering and not self._first_byte_ns[row]:
+            self._first_byte_ns[row] = now
         if reply is not None:
             outcome, body, detail = reply
             self._finish(connection, outcome, body, detail, now, broken=False)
+            if connection.row >= 0:
+                # The next request went out on it already, and with it whatever the wire owed.
+                return
         # The wire may owe the peer an acknowledgement, whether a reply was complete or not.
         if self._alive(connection):
             self._flush(connection)
@@ -190,16 +204,15 @@ class Traffic:
             self._drop(connection)
         else:
             self._idle.append(connection)
-        if outcome is Outcome.OK and self._keeper.wants_next():
+        if outcome is _OK and self._wants_next():
             self._keeper.keep(row, body, len(body))
         self._ended(row, outcome, connection.received, detail, now)
 
     def _ended(self, row: int, outcome: Outcome, received: int, detail: str, now: int) -> None:
-        recorder = self._recorder
-        recorder.outcome[row] = outcome
-        recorder.done_ns[row] = now
-        recorder.response_bytes[row] = received
-        if outcome is not Outcome.OK and not self.detail:
+        self._outcome[row] = outcome
+        self._done_ns[row] = now
+        self._response_bytes[row] = received
+        if outcome is not _OK and not self.detail:
             self.detail = f"{outcome.label}: {detail}"
         self.in_flight -= 1
         self.on_end(outcome, now)

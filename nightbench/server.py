@@ -35,6 +35,13 @@ class Protocol(StrEnum):
     RAW_HTTP = "raw-http"
     KSERVE_HTTP = "kserve-http"
     KSERVE_GRPC = "kserve-grpc"
+    KSERVE_V1 = "kserve-v1"
+    JSON_HTTP = "json-http"
+    MULTIPART = "multipart"
+    TORCHSERVE = "torchserve"
+    TFSERVING_REST = "tfserving-rest"
+    OPAQUE_HTTP = "opaque-http"
+    """Given bytes, posted as they are; whatever is answered is not looked into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +160,10 @@ class Endpoint:
     port: int = 0
     model: str = ""
     """The model's name as the server knows it."""
+    path: str = ""
+    """Where requests go, with the query if any; empty for the protocol's own. KServe V2 has no other."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Opaque HTTP only: sent with every request, ``Content-Type`` among them."""
     command: tuple[str, ...] = ()
     """In-process only: the interpreter that must run the load engine, beside the model."""
     module: Path | None = None

@@ -43,7 +43,10 @@ class KServeHttp:
             for spec, part in zip(self._inputs, parts, strict=True)
         ]
         wanted = [{"name": spec.name, "parameters": {"binary_data": True}} for spec in self._outputs]
-        request = {"parameters": {"binary_data_output": True}, "inputs": described, "outputs": wanted}
+        request: dict[str, Any] = {"parameters": {"binary_data_output": True}, "inputs": described}
+        if wanted:
+            # Where none is named the server sends all of them.
+            request["outputs"] = wanted
         header = json.dumps(request, separators=(",", ":")).encode()
         headers = {
             "Content-Type": "application/octet-stream",

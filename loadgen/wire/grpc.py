@@ -50,12 +50,20 @@ class GrpcRequest:
     message: bytes = field(repr=False)
     block: bytes = field(init=False, repr=False, compare=False)
     """The headers as HPACK bytes."""
+    pieces: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
+    """The whole call as two frames, cut where the stream's number stands; none if the message fits no frame."""
 
     def __post_init__(self) -> None:
         block = header_block(self.headers)
         if len(block) > h2.MAX_FRAME_BYTES:
             raise ValueError(f"{len(block)} bytes of headers do not fit one HTTP/2 frame")
         object.__setattr__(self, "block", block)
+        pieces: tuple[bytes, ...] = ()
+        if len(self.message) < h2.FRAME_LIMIT_BYTES:
+            headers = h2.frame_header(h2.HEADERS, h2.END_HEADERS, 0, len(block))[: h2.STREAM_AT]
+            data = h2.frame_header(h2.DATA, h2.END_STREAM, 0, len(self.message))[: h2.STREAM_AT]
+            pieces = (headers, block + data, self.message)
+        object.__setattr__(self, "pieces", pieces)
 
 
 def refusal(status: str, content_type: bytes) -> Reply | None:

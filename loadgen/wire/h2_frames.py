@@ -10,6 +10,7 @@ __all__ = [
     "DEFAULT_WINDOW_BYTES",
     "END_HEADERS",
     "END_STREAM",
+    "FRAME_LIMIT_BYTES",
     "GOAWAY",
     "HEADERS",
     "HEADER_BYTES",
@@ -25,6 +26,7 @@ __all__ = [
     "SETTINGS_ENABLE_PUSH",
     "SETTINGS_INITIAL_WINDOW_SIZE",
     "SETTINGS_MAX_FRAME_SIZE",
+    "STREAM_AT",
     "U32",
     "WINDOW_UPDATE",
     "FrameError",
@@ -39,6 +41,10 @@ __all__ = [
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEADER_BYTES = 9
+STREAM_AT = 5
+"""Where in a frame's header its stream stands, to the header's end."""
+FRAME_LIMIT_BYTES = 2**24
+"""No payload is as long as this, whatever the peer says."""
 DEFAULT_WINDOW_BYTES = 65_535
 MAX_WINDOW_BYTES = 2**31 - 1
 MAX_FRAME_BYTES = 16_384

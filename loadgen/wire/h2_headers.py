@@ -28,6 +28,12 @@ class HeaderDecoder:
         self._decoder = Decoder()
         self._known: dict[bytes, Mapping[bytes, bytes]] = {}
         """Blocks that left the dynamic table alone: they mean the same until one changes it."""
+        self.changes = 0
+        """How often a block changed the table."""
+
+    def knows(self, block: bytes) -> bool:
+        """Whether ``block`` means now what it meant before, and changes nothing."""
+        return block in self._known
 
     def decode(self, block: bytes) -> Mapping[bytes, bytes]:
         """The fields of a block, the last of equal names winning; `FrameError` if it is none.
@@ -48,6 +54,7 @@ class HeaderDecoder:
         same = len(table) == length and (not table or table[0] is newest)
         if not same or self._decoder.header_table_size != limit:
             self._known.clear()
+            self.changes += 1
         elif len(self._known) < _MAX_KNOWN:
             self._known[block] = fields
         return fields

@@ -18,6 +18,10 @@ _BODY_LIMIT = 2**30
 _MAX_INTERIM = 8
 _DETAIL_BYTES = 200
 
+_OK = Outcome.OK
+"""An enum's member costs a look-up of its own."""
+_reply_of = tuple.__new__
+"""`Reply` without its constructor, which takes as long as all the rest of the usual case."""
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
@@ -43,9 +47,11 @@ class Http1:
         "_known",
         "_missing",
         "_out",
-        "_reusable",
         "_state",
+        "_usual",
+        "_usual_bytes",
         "answering",
+        "reusable",
     )
 
     def __init__(self) -> None:
@@ -62,18 +68,18 @@ class Http1:
         self._missing = 0
         """Body or chunk bytes still to come."""
         self._interim = 0
-        self._reusable = True
+        self.reusable = True
         self._head = NO_HEAD
         self._known: tuple[bytes | None, Head] = (None, NO_HEAD)
         """The last head and its meaning: servers repeat themselves, so most are parsed by one comparison."""
-
-    @property
-    def reusable(self) -> bool:
-        return self._reusable and self._state is None
+        self._usual = b""
+        """The head, with its empty line, of the last good answer that said its length and kept the connection."""
+        self._usual_bytes = -1
+        """Of that whole answer."""
 
     def begin(self, request: bytes) -> None:
         self._out = (request,)
-        self.answering = False
+        self.answering = self.reusable = False
         self._held = 0
         self._interim = 0
         self._state = self._read_head
@@ -87,8 +93,13 @@ class Http1:
     def feed(self, data: bytes) -> Reply | None:
         if self._state is None:
             # Bytes nobody asked for: the framing is lost, whatever follows.
-            self._reusable = self._reusable and not data
+            self.reusable = self.reusable and not data
             return None
+        if len(data) == self._usual_bytes and not self.answering and data.startswith(self._usual):
+            # The head says what it said last time and just the body follows it: nothing is left to parse.
+            self.answering = self.reusable = True
+            self._state = None
+            return _reply_of(Reply, (_OK, data[len(self._usual) :], ""))
         self.answering = True
         self._data = self._data[self._at :] + data if self._at < len(self._data) else data
         self._at = 0
@@ -108,7 +119,7 @@ class Http1:
 
     def _fail(self, outcome: Outcome, detail: str) -> Reply:
         self._state = None
-        self._reusable = False
+        self.reusable = False
         self._body.clear()
         self._data = b""
         self._at = 0
@@ -117,14 +128,18 @@ class Http1:
     def _reply(self) -> Reply:
         head = self._head
         left_over = self._at < len(self._data)
-        self._reusable = head.keep_alive and not left_over
+        self.reusable = head.keep_alive and not left_over
         self._state = None
         self._data = b""
         self._at = 0
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body.clear()
         if 200 <= head.status < 300:
-            return Reply(Outcome.OK, body)
+            raw = self._known[0]
+            if head.keep_alive and head.length is not None and raw is not None:
+                self._usual = raw + b"\r\n\r\n"
+                self._usual_bytes = len(self._usual) + head.length
+            return Reply(_OK, body)
         excerpt = body[:_DETAIL_BYTES].decode("utf-8", "replace").strip()
         detail = f"{head.line}: {excerpt}" if excerpt else head.line
         if head.status >= 500:

@@ -12,10 +12,12 @@ from loadgen.wire.base import Reply
 from loadgen.wire.grpc import GrpcRequest, conclusion, refusal
 from loadgen.wire.h2_frames import FrameError
 from loadgen.wire.h2_headers import HeaderDecoder
+from loadgen.wire.h2_usual import UsualAnswer
 from nightbench.samples import Outcome
 
 __all__ = ["GrpcRequest", "Http2Wire"]
 
+_OK = Outcome.OK
 _WINDOW_BYTES = 16 * 2**20
 """What we let the peer send before we say more, on the connection and on each stream."""
 _MAX_BODY_BYTES = 2**30
@@ -38,6 +40,7 @@ class Http2Wire:
         self._out: list[bytes | memoryview] = [_GREETING]
         self._rest = b""
         self._headers = HeaderDecoder()
+        self._usual = UsualAnswer(self._headers)
         self._block: tuple[int, int, bytes] | None = None
         """Stream, flags and bytes so far of a header block that CONTINUATION frames go on with."""
         self._greeted = False
@@ -45,6 +48,7 @@ class Http2Wire:
         self._farewell = ""
 
         self._stream = -1
+        self._stream_bytes = b""
         self._busy = False
         self._message = b""
         self._sent = 0
@@ -73,18 +77,16 @@ class Http2Wire:
         self._body_bytes = self._stream_unacked = 0
         message = self._message = request.message
         size = len(message)
-        block = request.block
-        head = h2.frame_header(h2.HEADERS, h2.END_HEADERS, stream, len(block))
+        self._stream_bytes = h2.U32.pack(stream)
         if size <= self._max_frame and size <= self._window and size <= self._initial_window:
             self._sent = size
             self._window -= size
             self._stream_window = self._initial_window - size
-            data = h2.frame_header(h2.DATA, h2.END_STREAM, stream, size)
-            self._out.append(b"".join((head, block, data, message)))
+            self._out.append(self._stream_bytes.join(request.pieces))
             return
         self._sent = 0
         self._stream_window = self._initial_window
-        self._out.append(head + block)
+        self._out.append(h2.frame(h2.HEADERS, h2.END_HEADERS, stream, request.block))
         self._send_data()
 
     def output(self) -> Sequence[bytes | memoryview]:
@@ -96,6 +98,12 @@ class Http2Wire:
     def feed(self, data: bytes) -> Reply | None:
         if self._closed:
             return None
+        whole = not self.answering and not self._rest
+        if whole and (body := self._usual_body(data)) is not None:
+            self._unacked += self._usual.data_bytes
+            self.answering = True
+            self._busy = False
+            return Reply(_OK, body)
         if self._rest:
             data = self._rest + data
         try:
@@ -106,7 +114,16 @@ class Http2Wire:
             if self._busy:
                 self._finish(Reply(Outcome.PROTOCOL_ERROR, b"", str(error)), ended=True)
         reply, self._reply = self._reply, None
+        if whole and reply is not None and reply.outcome is _OK:
+            self._usual.learn(data, self._stream)
         return reply
+
+    def _usual_body(self, data: bytes) -> bytes | None:
+        """The answer's body where it came as always, and no window needs an update after it."""
+        idle = not self._busy or self._sent < len(self._message) or self._block is not None
+        if idle or self._unacked + self._usual.data_bytes >= _WINDOW_BYTES // 2:
+            return None
+        return self._usual.body(data, self._stream_bytes)
 
     def end(self) -> Reply:
         self._closed = True

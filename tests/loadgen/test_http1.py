@@ -209,3 +209,32 @@ def test_a_request_is_one_run_of_bytes() -> None:
     assert got == (
         b"POST /v2/models/a%20b/infer HTTP/1.1\r\nHost: [::1]:80\r\nX-Batch: 2\r\nContent-Length: 4\r\n\r\nbody"
     )
+
+
+ANSWERS = st.one_of(
+    st.builds(lambda n, c: sized(bytes([c]) * n), st.sampled_from([0, 1, 7, 8]), st.integers(0, 255)),
+    st.just(sized(b"1234567", "503 Busy")),
+    st.just(sized(b"1234567", headers="Connection: close\r\n")),
+    st.just(sized(b"1234567") + b"more"),
+    st.just(chunked([b"one", b"two"])),
+    st.just(b"HTTP/1.1 204 No Content\r\n\r\n"),
+    st.just(b"HTTP/1.1 100 Continue\r\n\r\n" + sized(b"1234567")),
+    st.just(sized(b"1234567").replace(b"\r\n\r\n", b"\r\n\r\r", 1)),
+)
+
+
+@given(answers=st.lists(st.tuples(ANSWERS, POINTS), min_size=1, max_size=8))
+def test_an_answer_means_the_same_whatever_came_before_it(answers: list[tuple[bytes, list[int]]]) -> None:
+    warm = Http1()
+    for data, at in answers:
+        if not warm.reusable:
+            warm = Http1()
+        cold = Http1()
+        for wire in (warm, cold):
+            wire.begin(b"request")
+            assert not wire.reusable
+        parts = cut(data, at)
+        assert feed_all(warm, parts) == feed_all(cold, parts)
+        assert (warm.reusable, warm.answering) == (cold.reusable, cold.answering)
+        if not warm.reusable:
+            assert warm.end().outcome is cold.end().outcome

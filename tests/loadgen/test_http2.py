@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import grpc
 import pytest
-from hpack import Decoder, Encoder
+from hpack import Decoder, Encoder, HeaderTuple, NeverIndexedHeaderTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -570,3 +570,44 @@ def test_random_bytes_never_raise(junk: bytes, greeted: bool) -> None:
 def test_random_frames_never_raise(pieces: list[bytes]) -> None:
     conversation = HELLO + b"".join(pieces)
     assert converse(conversation, []) == converse(conversation, list(range(0, len(conversation), 7)))
+
+
+@settings(max_examples=200)
+@given(
+    answers=st.lists(
+        st.tuples(
+            st.sampled_from([b"pong", b"PONG", b"longer"]),
+            st.sampled_from(["a", "a", "a", "b"]),
+            st.booleans(),
+            st.tuples(st.integers(0, 200), st.integers(0, 255)) | st.none(),
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_an_answer_that_comes_whole_means_what_its_bytes_one_by_one_mean(
+    answers: list[tuple[bytes, str, bool, tuple[int, int] | None]],
+) -> None:
+    encoder = Encoder()
+    whole, torn = begun(), begun()
+    for number, (body, note, remembered, edit) in enumerate(answers):
+        stream = 1 + 2 * number
+        if number:
+            for wire in (whole, torn):
+                wire.begin(request(b"ping"))
+        fields = [(":status", "200"), ("content-type", "application/grpc")]
+        noted = HeaderTuple("note", note) if remembered else NeverIndexedHeaderTuple("note", note)
+        sent = bytearray(
+            headers(stream, fields, encoder=encoder)
+            + data(stream, grpc_message(body))
+            + headers(stream, [("grpc-status", "0"), noted], end=True, encoder=encoder)
+        )
+        if edit is not None:
+            sent[edit[0] % len(sent)] = edit[1]
+        at_once = whole.feed(bytes(sent))
+        one_by_one = [reply for byte in sent if (reply := torn.feed(bytes([byte]))) is not None]
+        assert ([] if at_once is None else [at_once]) == one_by_one
+        assert (whole.reusable, whole.answering) == (torn.reusable, torn.answering)
+        assert drained(whole) == drained(torn)
+        if not whole.reusable:
+            return

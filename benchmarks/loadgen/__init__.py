@@ -1,0 +1,1 @@
+"""The load engine beside the clients others use: `python -m benchmarks.loadgen` prints the tables."""
