@@ -22,20 +22,18 @@ class Stopwatch:
 
     started_ns: int
     ended_ns: int
-    wall_start: float
     cpu_ns: int
     spun_ns: int = 0
 
     @classmethod
     def start(cls, started_ns: int) -> "Stopwatch":
         """Begin now; ``started_ns`` may lie a little ahead."""
-        now = now_ns()
-        return cls(started_ns, now, time.time() + (started_ns - now) / 1e9, time.process_time_ns())
+        return cls(started_ns, now_ns(), time.process_time_ns())
 
     def stop(self, spun_ns: int = 0) -> "Stopwatch":
         """End now. ``spun_ns`` of the processor time were spent on waiting, which is no cost of any request."""
         cpu_ns = time.process_time_ns() - self.cpu_ns - spun_ns
-        return Stopwatch(self.started_ns, now_ns(), self.wall_start, max(0, cpu_ns), spun_ns)
+        return Stopwatch(self.started_ns, now_ns(), max(0, cpu_ns), spun_ns)
 
 
 def conclude(
@@ -59,7 +57,6 @@ def conclude(
         requests=len(samples),
         started_ns=watch.started_ns,
         ended_ns=watch.ended_ns,
-        wall_start=watch.wall_start,
         client_cpu_ns=watch.cpu_ns,
         verified=len(keeper.kept),
         wrong=len(wrong),

@@ -60,11 +60,9 @@ class JobResult:
 
     requests: int
     started_ns: int
-    """When the first request was due, on the clock of the samples."""
+    """When the first request was due, on the clock of the samples: the machine's monotonic one, as telemetry's."""
     ended_ns: int
     """When the last request was answered or given up."""
-    wall_start: float
-    """``started_ns`` as seconds since the epoch, to line telemetry up with it."""
     client_cpu_ns: int
     """User and system time of the engine from ``started_ns`` to ``ended_ns``, without ``spin_ns``."""
     verified: int
@@ -90,7 +88,6 @@ class JobResult:
             requests=0,
             started_ns=0,
             ended_ns=0,
-            wall_start=0.0,
             client_cpu_ns=0,
             verified=0,
             wrong=0,

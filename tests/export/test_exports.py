@@ -16,6 +16,7 @@ from export.parity import check
 from export.pool import load_pool
 from nightbench.errors import ExportError
 from nightbench.model import Format, ModelSpec, Tolerance
+from nightbench.stopping import Stopped
 from tests.export.conftest import BATCHES, COUNT, prepared_in
 
 Exports = Mapping[Format, Prepared]
@@ -55,7 +56,7 @@ def test_a_second_night_starts_no_process(exports: Exports, folder: Path, monkey
 
 
 def test_it_stops_when_told_to(tmp_path: Path) -> None:
-    with pytest.raises(isolated.Stopped):
+    with pytest.raises(Stopped):
         prepared_in(tmp_path, Format.ONNX, should_stop=lambda: True)
     assert list(tmp_path.rglob("manifest.json")) == []
 

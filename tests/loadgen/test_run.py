@@ -49,7 +49,7 @@ def test_a_job_runs_in_a_process_of_its_own(serve, job: JobMaker) -> None:
     load = OpenLoop(100.0, Arrival.CONSTANT)
     result = run_job(job(serve().port, load=load, verify_every=1, cpus=(one,)), env={"TEST_LABEL": "plain"})
     assert (result.error, result.outcomes, result.verified) == (None, {"ok": 20}, 20)
-    assert abs(result.wall_start - time.time()) < 60
+    assert abs(result.ended_ns - time.monotonic_ns()) < 60e9
     assert len(Samples.load(job(1).samples)) == 20
     assert not engines("plain")
 
