@@ -8,7 +8,7 @@ import pytest
 
 from dashboards.report import figures
 from dashboards.report.plots import concurrency, distribution, open_loop, startup, throughput
-from dashboards.report.plots.base import Plot
+from dashboards.report.plots.base import Plot, value_axis
 from dashboards.report.series import Looks, setup_names
 from dashboards.report.theme import SERIES, swaps
 from nightbench.load import ClosedLoop, OpenLoop
@@ -157,3 +157,8 @@ def test_markup_in_a_name_is_not_markup_for_plotly(night: NightSummary) -> None:
 
 def test_a_night_without_figures_has_no_plots(empty_night: NightSummary) -> None:
     assert not any(section.plots for section in figures.sections(empty_night, Looks(empty_night)))
+
+
+def test_a_log_axis_spells_its_ticks_out() -> None:
+    drawn = value_axis("latency", [Estimate(0.4), Estimate(60.0)])
+    assert drawn["ticktext"] == ["0.5", "1", "2", "5", "10", "20", "50"]

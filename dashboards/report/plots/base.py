@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from math import log10
+from math import ceil, floor, log10
 from typing import Any
 
 from dashboards.report.doubts import title
@@ -79,15 +79,22 @@ def value_axis(title_text: str, estimates: Iterable[Estimate], scale: float = 1.
         return axis(title_text, range=[0, top], **more)
     bottom = min(estimate.low or estimate.value for estimate in known) / scale
     bottom = max(bottom, smallest / _STRETCH) / 1.15
-    ticks = {"dtick": 1} if top / bottom > 1e3 else {"dtick": "D2"}
+    ticks = _log_ticks(bottom, top)
     return axis(
         f"{title_text}, log scale",
         type="log",
         range=[log10(bottom), log10(top)],
-        exponentformat="none",
-        **ticks,
+        tickvals=ticks,
+        ticktext=[f"{tick:,.10g}" for tick in ticks],
         **more,
     )
+
+
+def _log_ticks(bottom: float, top: float) -> list[float]:
+    """Whole numbers for labels: plotly itself writes 0.5 and 5 both as a small 5."""
+    digits = (1,) if top / bottom > 1e3 else (1, 2, 5)
+    decades = range(floor(log10(bottom)), ceil(log10(top)) + 1)
+    return [tick for k in decades for digit in digits if bottom <= (tick := float(f"{digit}e{k}")) <= top]
 
 
 def bars(estimates: Sequence[Estimate], scale: float, colour: str) -> dict[str, Any]:
