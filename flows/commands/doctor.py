@@ -5,6 +5,7 @@ import platform
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
@@ -13,6 +14,7 @@ from dashboards.report.format import size
 from flows.console import open_console, table
 from flows.registry import load_catalog, pinned_version
 from nightbench.errors import NightbenchError
+from nightbench.server import ServerSpec
 from nightbench.settings import Settings
 
 __all__ = ["Finding", "doctor", "findings"]
@@ -95,10 +97,21 @@ def _database(settings: Settings) -> Finding:
 
 
 def _servers(settings: Settings) -> Iterator[Finding]:
-    built = settings.server_environments
     for name, spec in load_catalog(settings).servers.items():
-        ready = any(built.glob(f"{name}-*/.complete"))
+        if settings.environments == "host":
+            yield _on_host(name, spec)
+            continue
+        built = any(settings.server_environments.glob(f"{name}-*/.complete"))
         found = f"{spec.distribution} {pinned_version(spec)}"
         yield Finding(
-            f"server {name}", ready, found, "its environment is built by the first run (or see its requirements.txt)"
+            f"server {name}", built, found, "its environment is built by the first run (or see its requirements.txt)"
         )
+
+
+def _on_host(name: str, spec: ServerSpec) -> Finding:
+    """Where servers run in this interpreter, what counts is what is installed in it."""
+    try:
+        found = f"{spec.distribution} {version(spec.distribution)}"
+    except PackageNotFoundError:
+        return Finding(f"server {name}", False, "not installed", f"install {spec.distribution} in this environment")
+    return Finding(f"server {name}", True, found)

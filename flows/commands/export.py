@@ -14,7 +14,7 @@ from tasks.export import EXPORT_TIMEOUT_S, POOL_COUNT
 __all__ = ["export", "prepared"]
 
 
-def export(model: str, /, *, format: Format = Format.ONNX, weights: str | None = None) -> None:  # noqa: A002
+def export(model: str, /, *, format: Format = Format.ONNX, weights: str | None = None) -> None:  # noqa: A002 - the option's name
     """Export one model to one format, or find it in the cache, and print where it is.
 
     Parameters
@@ -35,7 +35,7 @@ def export(model: str, /, *, format: Format = Format.ONNX, weights: str | None =
     console.print(f"sha256 {artifact.sha256}, {size(artifact.size_bytes)}, {took}")
 
 
-def prepared(model: str, format: Format, weights: str | None, settings: Settings) -> Prepared:  # noqa: A002
+def prepared(model: str, file_format: Format, weights: str | None, settings: Settings) -> Prepared:
     """Export and parity of one model, from the cache where they are there.
 
     Raises:
@@ -47,14 +47,14 @@ def prepared(model: str, format: Format, weights: str | None, settings: Settings
     models = load_catalog(settings).models
     if model not in models:
         raise UsageError(f"model {model!r} is unknown; {nearest(model, models)}")
-    log = settings.home / "logs" / f"export-{model}-{format}.log"
+    log = settings.home / "logs" / f"export-{model}-{file_format}.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"export: {log.parent} cannot be made: {error.strerror}; set NIGHTBENCH_HOME") from error
     return prepare(
         models[model],
-        format,
+        file_format,
         Precision.FP32,
         weights or models[model].default_weights,
         cache=Path(settings.artifacts),

@@ -11,7 +11,7 @@ from nightbench.settings import Settings
 __all__ = ["parity"]
 
 
-def parity(model: str, /, *, format: Format = Format.ONNX, weights: str | None = None) -> None:  # noqa: A002
+def parity(model: str, /, *, format: Format = Format.ONNX, weights: str | None = None) -> None:  # noqa: A002 - the option's name
     """Compare an exported model with PyTorch fp32, output by output; exit code 1 if they differ.
 
     Parameters

@@ -83,7 +83,7 @@ def test_two_runs_are_two_nights_each_to_be_read_in_prefect(services: tuple[Benc
     shown = {each["key"]: each for each in ask(api, "artifacts", flow_runs={"id": {"any_": [link[1]]}})}
     assert {"results", "summary", "night"} <= set(shown)
     assert shown["night"]["data"] == 100.0
-    assert "told to die" not in shown["results"]["data"]
+    assert "rounds missing" in shown["results"]["data"]
     assert "did not come up" in shown["summary"]["data"]
     code, history = bench.run("history")
     assert code == 0, history
