@@ -3,10 +3,40 @@
 from sqlalchemy import CheckConstraint, Column, Double, Integer, MetaData, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
-__all__ = ["QUANTILES", "case_columns", "estimate", "estimate_names", "metadata", "not_negative", "whole_or_absent"]
+__all__ = [
+    "QUANTILES",
+    "STREAM_QUANTILES",
+    "case_columns",
+    "estimate",
+    "estimate_names",
+    "metadata",
+    "not_negative",
+    "whole_or_absent",
+]
+
+# Each kind of load has its own columns, and none of another's.
+_LOAD_SHAPE = """
+CASE load_kind
+    WHEN 'closed' THEN concurrency IS NOT NULL AND num_nonnulls(rate_rps, arrival, burstiness, trace_sha256,
+        peak_share, search_goal, p99_ms, most_concurrent) = 0
+    WHEN 'open' THEN num_nulls(rate_rps, arrival) = 0
+        AND num_nonnulls(concurrency, peak_share, search_goal, p99_ms, most_concurrent) = 0
+    WHEN 'peak_share' THEN num_nulls(peak_share, arrival) = 0
+        AND num_nonnulls(concurrency, rate_rps, trace_sha256, search_goal, p99_ms, most_concurrent) = 0
+    WHEN 'search' THEN num_nulls(search_goal, arrival, most_concurrent) = 0
+        AND num_nonnulls(concurrency, rate_rps, trace_sha256, peak_share) = 0
+    ELSE false
+END
+"""
+_LOAD_POSITIVE = " AND ".join(
+    f"{column} > 0" for column in ("concurrency", "rate_rps", "burstiness", "peak_share", "p99_ms", "most_concurrent")
+)
 
 QUANTILES = ("p50", "p90", "p95", "p99")
 """The quantiles with columns of their own; any other goes to ``measurements.other_quantiles``."""
+
+STREAM_QUANTILES = ("p50", "p99")
+"""The same for the times of streamed answers."""
 
 metadata = MetaData(
     naming_convention={
@@ -36,17 +66,20 @@ def case_columns() -> list[Column[object] | CheckConstraint]:
         Column("concurrency", Integer),
         Column("rate_rps", Double),
         Column("arrival", Text),
+        Column("burstiness", Double),
+        Column("trace_sha256", Text),
+        Column("peak_share", Double),
+        Column("search_goal", Text),
+        Column("p99_ms", Double),
+        Column("most_concurrent", Integer),
         CheckConstraint("batch > 0", name="batch_positive"),
-        CheckConstraint(
-            "(load_kind = 'closed' AND concurrency > 0 AND num_nonnulls(rate_rps, arrival) = 0)"
-            " OR (load_kind = 'open' AND concurrency IS NULL AND rate_rps > 0 AND arrival IS NOT NULL)",
-            name="load_shape",
-        ),
+        CheckConstraint(_LOAD_SHAPE, name="load_shape"),
+        CheckConstraint(_LOAD_POSITIVE, name="load_positive"),
     ]
 
 
 def estimate_names(name: str, unit: str) -> tuple[str, str, str]:
-    """The columns of a `nightbench.record.Estimate`: value, low, high."""
+    """The columns of a `nightbench.figures.Estimate`: value, low, high."""
     return f"{name}_{unit}", f"{name}_low_{unit}", f"{name}_high_{unit}"
 
 

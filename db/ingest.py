@@ -12,11 +12,12 @@ from sqlalchemy import Connection, delete, or_, select, text, tuple_, update
 from sqlalchemy.exc import DataError, IntegrityError
 
 from db.measurement_tables import cases, measurements, telemetry
-from db.rows import Row, measurement_rows, row
-from db.tables import artifacts, deployments, missing_cells, parity, run_artifacts, runs
+from db.rows import Row, calibration_row, measurement_rows, row
+from db.tables import artifacts, calibrations, deployments, missing_cells, parity, run_artifacts, runs
 from db.upsert import insert_new
 from nightbench.record import (
     ArtifactRecord,
+    CalibrationRecord,
     DeploymentRecord,
     MeasurementRecord,
     MissingRecord,
@@ -117,6 +118,11 @@ def _deployment(connection: Connection, records: Sequence[DeploymentRecord]) -> 
     return len(insert_new(connection, deployments, [row(record) for record in records], fill="started_at"))
 
 
+def _calibration(connection: Connection, records: Sequence[CalibrationRecord]) -> int:
+    _ensure_runs(connection, records)
+    return len(insert_new(connection, calibrations, [calibration_row(record) for record in records]))
+
+
 def _measurement(connection: Connection, records: Sequence[MeasurementRecord]) -> int:
     _ensure_runs(connection, records)
     insert_new(
@@ -172,6 +178,7 @@ _WRITERS: dict[type[Any], _Writer] = {
     ArtifactRecord: _artifact,
     ParityRecord: _parity,
     DeploymentRecord: _deployment,
+    CalibrationRecord: _calibration,
     MeasurementRecord: _measurement,
     MissingRecord: _missing,
     RunFinished: _run_finished,

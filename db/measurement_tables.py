@@ -17,7 +17,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from db.columns import QUANTILES, case_columns, estimate, metadata, not_negative
+from db.columns import (
+    QUANTILES,
+    STREAM_QUANTILES,
+    case_columns,
+    estimate,
+    metadata,
+    not_negative,
+    whole_or_absent,
+)
 from db.tables import artifacts, deployments, runs
 
 __all__ = ["cases", "measurements", "telemetry"]
@@ -56,6 +64,22 @@ measurements = Table(
     Column("other_quantiles", JSONB, nullable=False),
     Column("lag_ns", JSONB, nullable=False),
     Column("client_cpu_ns_per_request", Double),
+    Column("ended_by", Text, nullable=False),
+    Column("pacing", Text),
+    Column("hiccups_ns", JSONB, nullable=False),
+    Column("ceiling_share", Double),
+    Column("stream_tokens", BigInteger),
+    Column("stream_slo", JSONB),
+    *(
+        part
+        for name in ("ttft", "itl")
+        for quantile in STREAM_QUANTILES
+        for part in estimate(f"{name}_{quantile}", "ns")
+    ),
+    *estimate("tokens", "per_s"),
+    *estimate("goodput", "rps"),
+    *estimate("answer", "rps"),
+    Column("search", JSONB),
     Column("doubts", JSONB, nullable=False),
     # Computed by the database, so that flag and reasons cannot disagree.
     Column(
@@ -72,8 +96,11 @@ measurements = Table(
         [deployments.c.run_id, deployments.c.deployment_id],
         name="fk_measurements_deployment",
     ),
+    whole_or_absent("stream", "stream_tokens", "stream_slo", "tokens_per_s"),
+    whole_or_absent("search", "answer_rps", "search"),
     not_negative(
-        *("round", "warmup_ns", "measured_ns", "ok_count", "failed_count", "offered_rps", "client_cpu_ns_per_request")
+        *("round", "warmup_ns", "measured_ns", "ok_count", "failed_count", "offered_rps", "client_cpu_ns_per_request"),
+        *("ceiling_share", "stream_tokens"),
     ),
     Index("ix_measurements_fingerprint_started_at", "fingerprint", "started_at"),
     Index("ix_measurements_deployment", "run_id", "deployment_id"),

@@ -8,8 +8,8 @@ from operator import itemgetter
 from sqlalchemy import JSON, ColumnElement, Connection, Select, Table, func, select, union
 
 from db.measurement_tables import cases, measurements, telemetry
-from db.rows import Row, measurement, record_of
-from db.tables import artifacts, deployments, missing_cells, parity, run_artifacts, runs
+from db.rows import Row, calibration, measurement, record_of
+from db.tables import artifacts, calibrations, deployments, missing_cells, parity, run_artifacts, runs
 from nightbench.errors import UsageError
 from nightbench.record import Record
 
@@ -35,7 +35,10 @@ class Night:
 
 
 def records(connection: Connection, run_id: str) -> list[Record]:
-    """What a run came to, as records equal to the ones ingested; none for an unknown run."""
+    """What a run came to, as records equal to the ones ingested; none for an unknown run.
+
+    Of a trace its sha256 is kept, which names it; its path is not.
+    """
     run = connection.scalar(_rows(runs).where(runs.c.run_id == run_id))
     if run is None:
         return []
@@ -48,6 +51,9 @@ def records(connection: Connection, run_id: str) -> list[Record]:
     starts = _rows(deployments).where(deployments.c.run_id == run_id, known)
     in_order = starts.order_by(deployments.c.started_at, deployments.c.deployment_id)
     found += [record_of("deployment", row) for row in connection.scalars(in_order)]
+    of_client = _rows(calibrations).where(calibrations.c.run_id == run_id)
+    in_order = of_client.order_by(calibrations.c.started_at, *calibrations.primary_key)
+    found += [calibration(row) for row in connection.scalars(in_order)]
     found += _measurement_records(connection, run_id)
     found += _plain_records(connection, missing_cells, "missing", run_id)
     if run["finished_at"] is not None:

@@ -9,41 +9,54 @@ import re
 from base64 import b64decode, b64encode
 from typing import Any
 
-from db.columns import QUANTILES, estimate_names
-from nightbench.record import MeasurementRecord, Record, decode, encode
+from db.columns import QUANTILES, STREAM_QUANTILES, estimate_names
+from db.load_columns import joined, spread
+from nightbench.record import CalibrationRecord, MeasurementRecord, Record, decode, encode
 
-__all__ = ["MeasurementRows", "Row", "measurement", "measurement_rows", "record_of", "row"]
+__all__ = [
+    "MeasurementRows",
+    "Row",
+    "calibration",
+    "calibration_row",
+    "measurement",
+    "measurement_rows",
+    "record_of",
+    "row",
+]
 
 Row = dict[str, Any]
 MeasurementRows = tuple[Row, Row, list[Row]]
 """Rows of ``measurements``, ``cases`` and ``telemetry``."""
 
-_DISTRIBUTIONS = {"latency_ns": "latency", "service_ns": "service"}
+# The columns of quantiles begin with these names; those without columns go to ``other_quantiles`` under their field.
+_TIMES = {"latency_ns": "latency", "service_ns": "service"}
+_STREAM_TIMES = {"ttft_ns": "ttft", "itl_ns": "itl"}
+_FLOOR = {"floor_ns": "floor"}
 # Postgres has no NUL in text. A server's last words may hold one, and must not cost the record.
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def row(record: Record) -> Row:
-    """The fields of a record, its load spread over columns. A measurement needs `measurement_rows` instead."""
+    """The fields of a record, its load spread over columns. Measurements and calibrations have their own functions."""
     encoded = encode(record)
     if rb"\u0000" in encoded:
         encoded = _NUL.sub(rb"\1\\ufffd", encoded)
     fields: Row = json.loads(encoded)
     del fields["kind"]
-    return _spread_load(fields) if "load" in fields else fields
+    return spread(fields) if "load" in fields else fields
 
 
 def record_of(kind: str, fields: Row) -> Record:
     """The record of this ``kind`` in a row; columns that are none of its fields are ignored."""
     if "load_kind" in fields:
-        fields = {**fields, "load": _load(fields)}
+        fields = {**fields, "load": joined(fields)}
     return decode(json.dumps({**fields, "kind": kind}).encode())
 
 
 def measurement_rows(record: MeasurementRecord) -> MeasurementRows:
     """A measurement taken apart. Raises `ValueError` if its histogram is not base64."""
     fields = row(record)
-    case = {"fingerprint": record.case.fingerprint, **_spread_load(fields.pop("case"))}
+    case = {"fingerprint": record.case.fingerprint, **spread(fields.pop("case"))}
     key = {"run_id": record.run_id, "cell_id": record.cell_id}
     telemetry = [{**key, "ordinal": place, **series} for place, series in enumerate(fields.pop("telemetry"))]
     fields |= {
@@ -53,13 +66,15 @@ def measurement_rows(record: MeasurementRecord) -> MeasurementRows:
         "histogram": "\\x" + b64decode(fields["histogram"], validate=True).hex(),
         "other_quantiles": {},
     }
+    _take_apart(fields, fields, _TIMES, QUANTILES)
+    stream = fields.pop("stream") or {"ttft_ns": {}, "itl_ns": {}}
+    _take_apart(stream, fields, _STREAM_TIMES, STREAM_QUANTILES)
+    fields |= {"stream_tokens": stream.get("tokens"), "stream_slo": stream.get("slo")}
+    search = fields["search"] or {}
     fields |= _estimate_columns("throughput", "rps", fields.pop("throughput_rps"))
-    for field, name in _DISTRIBUTIONS.items():
-        quantiles = fields.pop(field)
-        for quantile in QUANTILES:
-            fields |= _estimate_columns(f"{name}_{quantile}", "ns", quantiles.pop(quantile, None))
-        if quantiles:
-            fields["other_quantiles"][field] = quantiles
+    fields |= _estimate_columns("tokens", "per_s", stream.get("tokens_per_s"))
+    fields |= _estimate_columns("goodput", "rps", stream.get("goodput_rps"))
+    fields |= _estimate_columns("answer", "rps", search.pop("answer_rps", None))
     return fields, case, telemetry
 
 
@@ -67,27 +82,62 @@ def measurement(fields: Row, case: Row, telemetry: list[Row]) -> Record:
     """A measurement put together again from its `measurement_rows`."""
     fields = {
         **fields,
-        "case": {**case, "load": _load(case)},
+        "case": {**case, "load": joined(case)},
         "telemetry": telemetry,
         "throughput_rps": _estimate(fields, "throughput", "rps"),
         "histogram": b64encode(bytes.fromhex(fields["histogram"].removeprefix("\\x"))).decode(),
+        **_put_together(fields, _TIMES, QUANTILES),
+        "stream": _stream(fields),
+        "search": fields["search"] and {**fields["search"], "answer_rps": _estimate(fields, "answer", "rps")},
     }
-    for field, name in _DISTRIBUTIONS.items():
-        known = {quantile: _estimate(fields, f"{name}_{quantile}", "ns") for quantile in QUANTILES}
-        present = {quantile: figure for quantile, figure in known.items() if figure["value"] is not None}
-        fields[field] = present | fields["other_quantiles"].get(field, {})
     return record_of("measurement", fields)
 
 
-def _spread_load(fields: Row) -> Row:
-    load = fields.pop("load")
-    columns = {name: load.get(name) for name in ("concurrency", "rate_rps", "arrival")}
-    return {**fields, "load_kind": "closed" if "concurrency" in load else "open", **columns}
+def calibration_row(record: CalibrationRecord) -> Row:
+    """A calibration, its figures spread over columns."""
+    fields = {**row(record), "other_quantiles": {}}
+    fields |= _estimate_columns("ceiling", "rps", fields.pop("ceiling_rps"))
+    _take_apart(fields, fields, _FLOOR, QUANTILES)
+    return fields
 
 
-def _load(fields: Row) -> Row:
-    names = ("concurrency",) if fields["load_kind"] == "closed" else ("rate_rps", "arrival")
-    return {name: fields[name] for name in names}
+def calibration(fields: Row) -> Record:
+    """A calibration put together again from its `calibration_row`."""
+    figures = {"ceiling_rps": _estimate(fields, "ceiling", "rps"), **_put_together(fields, _FLOOR, QUANTILES)}
+    return record_of("calibration", {**fields, **figures})
+
+
+def _stream(fields: Row) -> Row | None:
+    if fields["stream_tokens"] is None:
+        return None
+    goodput = _estimate(fields, "goodput", "rps")
+    return {
+        **_put_together(fields, _STREAM_TIMES, STREAM_QUANTILES),
+        "tokens": fields["stream_tokens"],
+        "tokens_per_s": _estimate(fields, "tokens", "per_s"),
+        "goodput_rps": None if goodput["value"] is None else goodput,
+        "slo": fields["stream_slo"],
+    }
+
+
+def _take_apart(source: Row, target: Row, names: dict[str, str], quantiles: tuple[str, ...]) -> None:
+    """Move each field of quantiles from ``source`` to its columns in ``target``."""
+    for field, name in names.items():
+        figures = source.pop(field)
+        for quantile in quantiles:
+            target |= _estimate_columns(f"{name}_{quantile}", "ns", figures.pop(quantile, None))
+        if figures:
+            target["other_quantiles"][field] = figures
+
+
+def _put_together(fields: Row, names: dict[str, str], quantiles: tuple[str, ...]) -> Row:
+    """Each field of quantiles from its columns."""
+    together = {}
+    for field, name in names.items():
+        known = {quantile: _estimate(fields, f"{name}_{quantile}", "ns") for quantile in quantiles}
+        present = {quantile: figure for quantile, figure in known.items() if figure["value"] is not None}
+        together[field] = present | fields["other_quantiles"].get(field, {})
+    return together
 
 
 def _estimate_columns(name: str, unit: str, figure: Row | None) -> Row:

@@ -35,7 +35,7 @@ class Store:
         """What a run came to, as records equal to the ones ingested; none for an unknown run.
 
         Of a run that was resumed, these are the latest end, the measurement of a cell that was missing at first, and
-        the export that had failed at first.
+        the export that had failed at first. A trace's path is empty: its sha256 is kept, which names it.
         """
         with self._transaction() as connection:
             return query.records(connection, run_id)

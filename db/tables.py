@@ -1,4 +1,4 @@
-"""The tables of a night: runs, what was exported and checked, what was deployed, and what could not be timed.
+"""The tables of a night: runs, what was exported and checked, deployed and calibrated, and what could not be timed.
 
 A run or deployment whose own record was lost (a torn spool line) still gets a row holding only its key, so that the
 measurements that name it are kept; the record fills the row in if it turns up later.
@@ -19,9 +19,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from db.columns import case_columns, metadata, not_negative, whole_or_absent
+from db.columns import QUANTILES, case_columns, estimate, metadata, not_negative, whole_or_absent
 
-__all__ = ["artifacts", "deployments", "missing_cells", "parity", "run_artifacts", "runs"]
+__all__ = ["artifacts", "calibrations", "deployments", "missing_cells", "parity", "run_artifacts", "runs"]
 
 
 def _run_id() -> Column[str]:
@@ -127,6 +127,28 @@ deployments = Table(
         *("started_at", "limits", "log_path", "log_tail"),
     ),
     not_negative("round", "cold_start_ns", "model_load_ns", "rss_bytes"),
+)
+
+calibrations = Table(
+    "calibrations",
+    metadata,
+    _run_id(),
+    Column("round", Integer, primary_key=True, autoincrement=False),
+    Column("protocol", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("batch", Integer, primary_key=True, autoincrement=False),
+    # A resumed run calibrates again, and judges its own cells by that.
+    Column("started_at", DateTime(timezone=True), primary_key=True),
+    Column("request_bytes", BigInteger, nullable=False),
+    Column("response_bytes", BigInteger, nullable=False),
+    *estimate("ceiling", "rps", nullable=False),
+    *(part for quantile in QUANTILES for part in estimate(f"floor_{quantile}", "ns")),
+    Column("other_quantiles", JSONB, nullable=False),
+    Column("client_cpu_ns_per_request", Double, nullable=False),
+    Column("ceiling_by", Text, nullable=False),
+    Column("failure", Text),
+    CheckConstraint("batch > 0", name="batch_positive"),
+    not_negative("round", "request_bytes", "response_bytes", "client_cpu_ns_per_request"),
 )
 
 missing_cells = Table(

@@ -1,6 +1,6 @@
 """The order of a night, written once: Prefect runs it with its steps as tasks, offline runs and tests run it bare."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,10 @@ class Steps:
         [Replicate, Exported, Environment | DeploymentError],
         AbstractContextManager[Deployment | DeploymentError],
     ]
+    calibrate: Callable[[Mapping[Export, Exported | Unusable]], None]
+    """What the load engine itself can do tonight."""
+    canary: Callable[[int], None]
+    """Whether the machine is as fast as in the rounds before."""
     measure: Callable[[Subject, Cell], object]
     missing: Callable[[tuple[Cell, ...], Why, str], None]
     store: Callable[[], object]
@@ -45,7 +49,12 @@ def run_night(plan: Plan, steps: Steps) -> Path | None:
     servers = dict.fromkeys(replicate.setup.server for replicate in plan.replicates)
     environments = {server: steps.environment(server) for server in servers}
     exports = {export: steps.export(export) for export in plan.exports}
+    steps.calibrate(exports)
+    number = 0
     for replicate in plan.replicates:
+        if replicate.round != number:
+            number = replicate.round
+            steps.canary(number)
         exported = exports[replicate.setup.export]
         with steps.ledger.unit("deployment"):
             if isinstance(exported, Unusable):

@@ -1,6 +1,6 @@
 """The whole night as a Prefect flow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
@@ -97,13 +97,16 @@ def prefect_steps(session: Session, dressing: Dressing) -> Steps:
     def export(what: Export) -> Exported | Unusable:
         return dressing.run(_as_task("export", f"{what.model} {what.format}"), lambda: bare.export(what))
 
+    def calibrate(exports: Mapping[Export, Exported | Unusable]) -> None:
+        dressing.run(_as_task("calibrate", "client"), lambda: bare.calibrate(exports))
+
     def measure(subject: Subject, cell: Cell) -> object:
         return dressing.run(_as_task("measure", cell.label), lambda: bare.measure(subject, cell))
 
     def report() -> Path | None:
         return dressing.run(_as_task("report", session.run_id), bare.report)
 
-    steps = replace(bare, environment=environment, export=export, measure=measure, report=report)
+    steps = replace(bare, environment=environment, export=export, calibrate=calibrate, measure=measure, report=report)
 
     def benchmark_flow(replicate: Replicate, exported: Exported, environment: Environment | DeploymentError) -> None:
         dressing.run(_as_flow(replicate), partial(run_replicate, steps, replicate, exported, environment))

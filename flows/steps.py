@@ -1,5 +1,6 @@
 """The steps of a night bound to one session: the bare form that both Prefect and offline runs start from."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from launch.environment import Environment
 from nightbench.errors import DeploymentError
 from nightbench.plan import Cell, Export, Replicate
 from nightbench.server import Deployment
+from tasks.calibrate import calibrate_kinds, canary
 from tasks.deploy import deployed, prepare_environment
 from tasks.export import Exported, Unusable, export_model
 from tasks.measure import Subject, measure
@@ -36,6 +38,9 @@ def bare_steps(session: Session) -> Steps:
     def benchmark(replicate: Replicate, exported: Exported, environment: Environment | DeploymentError) -> None:
         run_replicate(steps, replicate, exported, environment)
 
+    def calibrate(exports: Mapping[Export, Exported | Unusable]) -> None:
+        calibrate_kinds(session, exports)
+
     def measure_cell(subject: Subject, cell: Cell) -> object:
         return measure(session, subject, cell)
 
@@ -56,6 +61,8 @@ def bare_steps(session: Session) -> Steps:
         export=export,
         benchmark=benchmark,
         deployed=deploy,
+        calibrate=calibrate,
+        canary=lambda number: canary(session, number),
         measure=measure_cell,
         missing=missing,
         store=keep,

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dashboards.report.doubts import title
 from dashboards.report.format import NOTHING, Shown, duration, latency, memory, rate
 from dashboards.report.series import setup_names
+from nightbench.figures import Reason
 from nightbench.ledger import own_share
 from nightbench.plan import Plan
-from nightbench.record import Reason
 from nightbench.summary import CellSummary, DeploymentSummary, NightSummary
 
 __all__ = ["doubt_lines", "missing_lines", "own_line", "result_rows", "time_line"]

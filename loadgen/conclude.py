@@ -1,4 +1,4 @@
-"""After the last request: check the kept answers, write the samples, sum up."""
+"""After the last request: check the kept answers, mark the wrong ones, sum up."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from loadgen.clock import now_ns
-from loadgen.job import Job, JobResult
+from loadgen.job import Job, JobResult, Pacing
 from loadgen.pool import Pool
 from loadgen.protocols.base import Tensors
-from loadgen.recorder import Recorder
+from loadgen.recorder import Phase, Recorder
+from loadgen.schedule import Ending
 from loadgen.verify import Keeper, wrong_rows
 from nightbench.samples import Outcome
 
@@ -44,15 +45,17 @@ def conclude(
     pool: Pool,
     starts: Sequence[int],
     watch: Stopwatch,
+    ending: Ending,
     detail: str,
+    pacing: Pacing | None = None,
     hiccups_ns: Mapping[str, int] | None = None,
 ) -> JobResult:
-    """Turn wrong answers into WRONG_OUTPUT, save the samples to ``job.samples``, and count what happened."""
-    samples = recorder.samples(watch.ended_ns)
+    """Give every row its outcome, WRONG_OUTPUT to those whose kept answers are wrong, and count what happened."""
+    recorder.phase = Phase.OVER
+    samples = recorder.settle(watch.ended_ns)
     wrong = wrong_rows(keeper.kept, decode, pool, starts, job.batch, job.tolerance)
     for row, _ in wrong:
         samples.outcome[row] = Outcome.WRONG_OUTPUT
-    samples.save(job.samples)
     return JobResult(
         requests=len(samples),
         started_ns=watch.started_ns,
@@ -63,5 +66,9 @@ def conclude(
         outcomes=samples.counts(),
         detail=f"{Outcome.WRONG_OUTPUT.label}: {wrong[0][1]}" if wrong else detail,
         spin_ns=watch.spun_ns,
+        sending_ended_ns=ending.at_ns,
+        ended_by=ending.by,
+        workers_cpu_ns=(watch.cpu_ns,),
+        pacing=pacing,
         hiccups_ns=hiccups_ns or {},
     )

@@ -19,9 +19,13 @@ DialectName = Literal[
     "kserve-v1",
     "kserve-http",
     "kserve-grpc",
+    "kserve-http-shm",
+    "kserve-grpc-shm",
     "torchserve",
     "tfserving-rest",
+    "tfserving-grpc",
     "multipart",
+    "openai",
 ]
 
 
@@ -60,7 +64,8 @@ class Dialect:
             raise UsageError(f"--model: {self.tensors} needs the model's name; add --model NAME")
         if self.json and not payload.finite:
             raise UsageError(f"--input: it holds NaN or infinite numbers, which {self.tensors} cannot carry as JSON")
-        if not payload.opaque:
+        if not payload.opaque or self.tensors is Protocol.OPENAI:
+            # Its requests are given as bytes, and read all the same.
             return Endpoint(self.tensors, target.host, target.port, model, path=wanted)
         own = (self.path or "/").format(model=model)
         return Endpoint(
@@ -77,7 +82,11 @@ DIALECTS: Mapping[DialectName, Dialect] = {
     "kserve-v1": Dialect(Protocol.KSERVE_V1, "/v1/models/{model}:predict", {"Content-Type": JSON}),
     "kserve-http": Dialect(Protocol.KSERVE_HTTP, free_path=False),
     "kserve-grpc": Dialect(Protocol.KSERVE_GRPC, free_path=False),
+    "kserve-http-shm": Dialect(Protocol.KSERVE_HTTP_SHM, free_path=False),
+    "kserve-grpc-shm": Dialect(Protocol.KSERVE_GRPC_SHM, free_path=False),
     "torchserve": Dialect(Protocol.TORCHSERVE, "/predictions/{model}", {"Content-Type": OCTETS}, drawn=True),
     "tfserving-rest": Dialect(Protocol.TFSERVING_REST, "/v1/models/{model}:predict", {"Content-Type": JSON}),
+    "tfserving-grpc": Dialect(Protocol.TFSERVING_GRPC, free_path=False),
     "multipart": Dialect(Protocol.MULTIPART),
+    "openai": Dialect(Protocol.OPENAI),
 }

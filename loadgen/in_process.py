@@ -18,18 +18,18 @@ from numpy.typing import NDArray
 
 from loadgen.clock import now_ns, quiet
 from loadgen.conclude import Stopwatch, conclude
-from loadgen.job import Job, JobResult
+from loadgen.job import Job, JobResult, Pacing
 from loadgen.pool import Pool, rotation
 from loadgen.protocols.base import Tensors
 from loadgen.recorder import Recorder
-from loadgen.schedule import Window, plan
-from loadgen.verify import Keeper
+from loadgen.schedule import LOOK_NS, Window, begin, ending
+from loadgen.verify import HELD_BYTES, Keeper
 from nightbench.errors import NightbenchError
-from nightbench.load import ClosedLoop
+from nightbench.load import ClosedLoop, EndedBy
 from nightbench.samples import Outcome
 from nightbench.server import Endpoint
 
-__all__ = ["Model", "load_model", "run_in_process"]
+__all__ = ["Model", "load_model", "measure_in_process"]
 
 Model = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 
@@ -55,7 +55,7 @@ def load_model(endpoint: Endpoint) -> tuple[Model, int]:
     return model, now_ns() - started
 
 
-def run_in_process(job: Job) -> JobResult:
+def measure_in_process(job: Job, recorder: Recorder) -> JobResult:
     """Measure ``job`` by calling its model; ``timeout_s`` is judged after a call, which nothing can interrupt."""
     pool = Pool.read(job.pool, job.inputs, job.outputs)
     model, model_load_ns = load_model(job.endpoint)
@@ -63,12 +63,14 @@ def run_in_process(job: Job) -> JobResult:
     requests = [pool.request(start, job.batch) for start in starts]
     keeper = Keeper(job.verify_every)
     with quiet():
-        window, recorder = plan(job)
+        window = begin(job, recorder)
         calls = _Calls(job, model, requests, recorder, keeper, window)
         watch = Stopwatch.start(window.start_ns)
-        calls.run(_threads(job))
+        window = calls.run(_threads(job))
         watch = watch.stop()
-    result = conclude(job, recorder, keeper, _as_tensors, pool, starts, watch, calls.detail)
+    pacing = None if isinstance(job.load, ClosedLoop) else Pacing.SLEEP
+    how = ending(job, recorder, window)
+    result = conclude(job, recorder, keeper, _as_tensors, pool, starts, watch, how, calls.detail, pacing)
     return replace(result, model_load_ns=model_load_ns, rss_bytes=_rss_bytes())
 
 
@@ -110,18 +112,35 @@ class _Calls:
         self._lock = threading.Lock()
         self._given_up = False
         self._closed = isinstance(job.load, ClosedLoop)
-        self._most = job.max_requests if job.max_requests is not None else sys.maxsize
+        self._most = recorder.rows
+        if self._closed:
+            self._most = min(recorder.row_capacity, sys.maxsize if job.max_requests is None else job.max_requests)
         self._next = 0
 
-    def run(self, callers: int) -> None:
-        """Return when every request has ended, or when the window is drained."""
+    def run(self, callers: int) -> Window:
+        """Return when every request has ended, or when the window is drained: the window as it was in the end."""
         threads = [threading.Thread(target=self._caller, daemon=True) for _ in range(callers)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(max(0, self._window.drained_ns - now_ns()) / 1e9)
+            while thread.is_alive() and (now := now_ns()) < self._window.drained_ns:
+                self._heed_stop(now)
+                thread.join(min(LOOK_NS, self._window.drained_ns - now) / 1e9)
         with self._lock:
             self._given_up = True
+        return self._window
+
+    def _heed_stop(self, now: int) -> None:
+        """End the sending early if the caller asks for it, as `loadgen.loops` do."""
+        stop = self._recorder.stop
+        if stop is not None and stop.at_ns < self._window.end_ns:
+            with self._lock:
+                self._window = self._window.ended_by(stop)
+                if not self._closed:
+                    self._most = self._recorder.cut(max(now, stop.at_ns), 0)
+        if self._window.by is EndedBy.OVER_SATURATED and now >= self._window.end_ns and not self._closed:
+            with self._lock:
+                self._most = min(self._most, self._next)
 
     def _take(self) -> int | None:
         """The next row, or ``None`` when there is none left. A row is due now, or later by its schedule."""
@@ -131,17 +150,21 @@ class _Calls:
                 if now >= self._window.end_ns or self._recorder.rows >= self._most or self._given_up:
                     return None
                 return self._recorder.take(now)
-            if self._next == self._recorder.rows or self._given_up:
+            if self._next >= self._most or self._given_up:
                 return None
             self._next += 1
             return self._next - 1
 
     def _caller(self) -> None:
-        while (row := self._take()) is not None:
-            wait_ns = self._recorder.intended_ns[row] - now_ns()
-            if wait_ns > 0:
-                time.sleep(wait_ns / 1e9)
+        while (row := self._take()) is not None and self._comes_due(row):
             self._call(row)
+
+    def _comes_due(self, row: int) -> bool:
+        """Wait until ``row`` is due; false if the schedule was cut before it meanwhile."""
+        recorder = self._recorder
+        while (wait_ns := recorder.intended_ns[row] - now_ns()) > 0 and row < recorder.rows:
+            time.sleep(min(wait_ns, LOOK_NS) / 1e9)
+        return row < recorder.rows
 
     def _call(self, row: int) -> None:
         request = self._requests[row % len(self._requests)]
@@ -166,10 +189,10 @@ class _Calls:
         size_bytes = sum(array.nbytes for array in answer.values())
         recorder.sent_ns[row] = sent
         recorder.first_byte_ns[row] = done
-        recorder.done_ns[row] = done
         recorder.response_bytes[row] = size_bytes
         recorder.outcome[row] = outcome
+        recorder.done_ns[row] = done
         if outcome is Outcome.OK and self._keeper.wants_next():
             # A model may hand out the same buffer again.
             copies = {name: np.array(array) for name, array in answer.items()}
-            self._keeper.keep(row, copies, size_bytes)
+            self._keeper.keep(row, copies, size_bytes + HELD_BYTES)

@@ -1,15 +1,16 @@
 """One cell as the load engine is told it, and what the engine says back.
 
-The engine is a process of its own (`python -m loadgen`): a job on standard input as JSON, the samples to a file,
-one line of JSON on standard output at the end. Nothing is written while it measures.
+The engine is a process of its own (`python -m loadgen`): a job on standard input as JSON, the samples in memory that
+it shares with its caller, one line of JSON on standard output at the end. Nothing is written while it measures.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import ClassVar
 
-from nightbench.load import Load
+from nightbench.load import EndedBy, Precision, Step
 from nightbench.model import TensorSpec, Tolerance
 from nightbench.server import Endpoint
 
@@ -29,8 +30,11 @@ class Pacing(StrEnum):
 class Job:
     """What to send, where, how fast, and for how long."""
 
+    # A misspelt field of a plan written by hand is an error.
+    __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
+
     endpoint: Endpoint
-    load: Load
+    load: Step
     batch: int
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -50,6 +54,14 @@ class Job:
     """Stop after this many requests, whichever comes first."""
     cpus: tuple[int, ...] | None = None
     """Logical processors the engine may run on."""
+    workers: int = 1
+    """Processes that share the load: a closed loop's concurrency, or the schedule of an open loop."""
+    precision: Precision | None = None
+    """Stop when figures are known this well, ``duration_s`` at the latest."""
+    min_warmup_s: float = 0.0
+    """What the caller will cut at least: not looked at for precision."""
+    stop_over_saturated: bool = True
+    """End an open loop early whose backlog only grows."""
     pacing: Pacing | None = None
     """Of an open loop. ``None`` spins if ``cpus`` were given and are not all the machine has: they idle otherwise."""
 
@@ -77,6 +89,14 @@ class JobResult:
     error: str | None = None
     spin_ns: int = 0
     """Processor time spent on waiting awake (`Pacing.SPIN`): the turns of the spin that found nothing to do."""
+    ended_by: EndedBy = EndedBy.DURATION
+    sending_ended_ns: int = 0
+    """When ``ended_by`` ended the sending: the end of the window that figures may be taken of. The last answer came
+    later, or a little earlier where nothing was due at the end."""
+    workers_cpu_ns: tuple[int, ...] = ()
+    """``client_cpu_ns`` of each worker: one of them may be saturated while the sum looks idle."""
+    pacing: Pacing | None = None
+    """How an open loop did wait."""
     hiccups_ns: Mapping[str, int] = field(default_factory=dict)
     """How long the machine itself kept the spinning engine from running: ``p99``, ``p999`` and ``max`` of the delay
     of a random moment, standstills below 10 µs not counted. Empty where nothing spun."""

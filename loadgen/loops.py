@@ -1,13 +1,16 @@
-"""The two loops: what makes the next request due. They ask different questions; see `nightbench.load`."""
+"""The two loops: what makes the next request due. They ask different questions; see `nightbench.load`.
 
-import sys
+Both end early when the caller asks for it, and return the window as it was in the end.
+"""
+
 from heapq import heappop, heappush
 
 from loadgen.clock import now_ns
 from loadgen.pacing import Pacer
 from loadgen.recorder import Recorder
-from loadgen.schedule import Window
+from loadgen.schedule import LOOK_NS, Window
 from loadgen.traffic import Traffic
+from nightbench.load import EndedBy
 from nightbench.samples import Outcome
 
 __all__ = ["run_closed", "run_open"]
@@ -19,13 +22,13 @@ _LOST = (Outcome.REFUSED, Outcome.RESET)
 
 def run_closed(
     traffic: Traffic, recorder: Recorder, concurrency: int, window: Window, max_requests: int | None
-) -> None:
+) -> Window:
     """Keep ``concurrency`` requests in flight until the window's end; each answer brings the next request.
 
     A client whose connection was refused or reset rests before it tries again, longer while nothing succeeds,
     so that a dead server costs neither a processor nor millions of rows.
     """
-    most = sys.maxsize if max_requests is None else max_requests
+    most = recorder.row_capacity if max_requests is None else min(max_requests, recorder.row_capacity)
     end_ns = window.end_ns
     resting: list[int] = []
     failures = 0
@@ -60,32 +63,46 @@ def run_closed(
                 send_next()
             if now >= traffic.next_expiry_ns:
                 traffic.expire(now)
+            if (stop := recorder.stop) and stop.at_ns < end_ns:
+                window = window.ended_by(stop)
+                end_ns = window.end_ns
             over = now >= end_ns or recorder.rows >= most
             if now >= window.drained_ns or (over and not traffic.in_flight):
-                return
-            wake = min(traffic.next_expiry_ns, window.drained_ns, *resting[:1])
+                return window
+            wake = min(traffic.next_expiry_ns, window.drained_ns, now + LOOK_NS, *resting[:1])
         traffic.handle(traffic.poller.wait_about(wake, now))
 
 
-def run_open(traffic: Traffic, recorder: Recorder, window: Window, pacer: Pacer) -> None:
+def run_open(traffic: Traffic, recorder: Recorder, window: Window, pacer: Pacer) -> Window:
     """Send every row of ``recorder`` when it is due, whatever became of those before it.
 
     A row that finds all connections busy waits its turn, and the wait is part of its latency.
+
+    A stop cuts the schedule: what is due after it never was. What is due before it is still sent, unless the server
+    is hopelessly behind: that stays unsent.
     """
     due_ns = recorder.intended_ns
     rows = recorder.rows
     row = 0
+    look = 0
     while True:
         now = now_ns()
         while row < rows and due_ns[row] <= now and traffic.has_room:
             traffic.start(row, now)
             row += 1
             now = now_ns()
-        if now >= traffic.next_expiry_ns:
-            traffic.expire(now)
+        if now >= look:
+            if now >= traffic.next_expiry_ns:
+                traffic.expire(now)
+            if (stop := recorder.stop) and stop.at_ns < window.end_ns:
+                window = window.ended_by(stop)
+                rows = recorder.cut(window.end_ns, row)
+            if window.by is EndedBy.OVER_SATURATED and now >= window.end_ns:
+                rows = row
+            look = min(traffic.next_expiry_ns, now + LOOK_NS)
         if now >= window.drained_ns or (row == rows and not traffic.in_flight):
-            return
-        wake = min(traffic.next_expiry_ns, window.drained_ns)
+            return window
+        wake = min(look, window.drained_ns)
         if row < rows and traffic.has_room:
             wake = min(wake, due_ns[row])
         traffic.handle(pacer.wait_until(wake))

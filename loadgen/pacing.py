@@ -13,7 +13,7 @@ from loadgen.clock import Poller, now_ns
 from loadgen.hiccups import delays_ns
 from loadgen.job import Job, Pacing
 
-__all__ = ["Pacer", "Sleeper", "Spinner", "pacer_for"]
+__all__ = ["Pacer", "Sleeper", "Spinner", "chosen_pacing", "pacer_for"]
 
 _SPIN_NS = 200_000
 """Longer than nearly every late awakening; what is left of the wait before that is slept."""
@@ -83,8 +83,13 @@ class Spinner:
         return delays_ns(self._gaps_ns, self.spun_ns + self._stalled_ns)
 
 
+def chosen_pacing(job: Job) -> Pacing:
+    """What ``job`` asks for; by default to spin where its workers have processors that nobody else needs."""
+    if job.pacing is not None:
+        return job.pacing
+    alone = job.cpus is not None and job.workers <= len(job.cpus) < (os.cpu_count() or 1)
+    return Pacing.SPIN if alone else Pacing.SLEEP
+
+
 def pacer_for(job: Job, poller: Poller) -> Pacer:
-    """What ``job`` asks for; by default a spinner where the engine has a processor that nobody else needs."""
-    alone = job.cpus is not None and (os.cpu_count() or 1) > len(job.cpus)
-    pacing = job.pacing or (Pacing.SPIN if alone else Pacing.SLEEP)
-    return Spinner(poller) if pacing is Pacing.SPIN else Sleeper(poller)
+    return Spinner(poller) if chosen_pacing(job) is Pacing.SPIN else Sleeper(poller)

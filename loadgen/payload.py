@@ -12,11 +12,21 @@ from numpy.typing import NDArray
 from nightbench.errors import UsageError
 from nightbench.model import DType, TensorSpec
 
-__all__ = ["DISTINCT", "Payload", "drawn_bodies", "drawn_tensors", "file_body", "npz_tensors"]
+__all__ = [
+    "DISTINCT",
+    "LIMIT_BYTES",
+    "Payload",
+    "drawn_bodies",
+    "drawn_tensors",
+    "file_body",
+    "npz_tensors",
+    "opaque_bodies",
+]
 
 DISTINCT = 16
 """Inputs to rotate through, so that no cache can answer for the server."""
-_LIMIT_BYTES = 256 * 2**20
+LIMIT_BYTES = 256 * 2**20
+"""Of all inputs together."""
 _INTEGERS = 100
 """Exclusive upper bound of drawn integers: indices that most vocabularies and tables have."""
 _JSON_FRAME = (b'{"data":"', b'"}')
@@ -38,6 +48,11 @@ class Payload:
         return self.batch * sum(spec.item_bytes for spec in self.specs)
 
     @property
+    def requests(self) -> int:
+        """How many distinct requests there are."""
+        return min(len(array) for array in self.arrays.values()) // self.batch
+
+    @property
     def finite(self) -> bool:
         """Whether all numbers are ones that JSON has words for."""
         return all(np.isfinite(array).all() for array in self.arrays.values())
@@ -49,7 +64,8 @@ class Payload:
             np.savez(file, **named)
 
 
-def _bodies(bodies: NDArray[np.uint8]) -> Payload:
+def opaque_bodies(bodies: NDArray[np.uint8]) -> Payload:
+    """Whole bodies of one length, one a row."""
     return Payload((TensorSpec("body", DType.UINT8, bodies.shape[1:]),), {"body": bodies}, 1, opaque=True)
 
 
@@ -60,12 +76,12 @@ def drawn_bodies(size_bytes: int, seed: int, *, json: bool, distinct: int = DIST
     """
     if size_bytes <= 0:
         raise UsageError(f"--body-bytes: {size_bytes} is wrong; it should be greater than 0")
-    if size_bytes > _LIMIT_BYTES:
-        raise UsageError(f"--body-bytes: {size_bytes} is wrong; it should be at most {_LIMIT_BYTES}")
-    count = max(1, min(distinct, _LIMIT_BYTES // size_bytes))
+    if size_bytes > LIMIT_BYTES:
+        raise UsageError(f"--body-bytes: {size_bytes} is wrong; it should be at most {LIMIT_BYTES}")
+    count = max(1, min(distinct, LIMIT_BYTES // size_bytes))
     random = np.random.default_rng(seed)
     if not json:
-        return _bodies(random.integers(0, 256, (count, size_bytes), np.uint8))
+        return opaque_bodies(random.integers(0, 256, (count, size_bytes), np.uint8))
     before, after = (np.frombuffer(part, np.uint8) for part in _JSON_FRAME)
     letters = size_bytes - len(before) - len(after)
     if letters < 0:
@@ -73,19 +89,19 @@ def drawn_bodies(size_bytes: int, seed: int, *, json: bool, distinct: int = DIST
     bodies = random.integers(ord("a"), ord("z") + 1, (count, size_bytes), np.uint8)
     bodies[:, : len(before)] = before
     bodies[:, size_bytes - len(after) :] = after
-    return _bodies(bodies)
+    return opaque_bodies(bodies)
 
 
 def file_body(path: Path) -> Payload:
     """The bytes of ``path`` as the body of every request."""
     try:
         size_bytes = path.stat().st_size
-        body = path.read_bytes() if path.is_file() and size_bytes <= _LIMIT_BYTES else b""
+        body = path.read_bytes() if path.is_file() and size_bytes <= LIMIT_BYTES else b""
     except OSError as error:
         raise UsageError(f"--input: {path} cannot be read: {error.strerror}") from error
     if not body:
-        raise UsageError(f"--input: {path} is no file of 1 to {_LIMIT_BYTES} bytes; give one that is")
-    return _bodies(np.frombuffer(body, np.uint8)[np.newaxis])
+        raise UsageError(f"--input: {path} is no file of 1 to {LIMIT_BYTES} bytes; give one that is")
+    return opaque_bodies(np.frombuffer(body, np.uint8)[np.newaxis])
 
 
 def npz_tensors(path: Path, batch: int) -> Payload:
@@ -131,7 +147,7 @@ def drawn_tensors(descriptions: Sequence[str], seed: int, *, distinct: int = DIS
     batch = batches.pop()
     specs = tuple(TensorSpec(name, dtype, shape[1:]) for name, dtype, shape in parsed)
     request_bytes = _bounded(Payload(specs, {}, batch), "--input-spec").request_bytes
-    items = batch * max(1, min(distinct, _LIMIT_BYTES // max(1, request_bytes)))
+    items = batch * max(1, min(distinct, LIMIT_BYTES // max(1, request_bytes)))
     random = np.random.default_rng(seed)
     arrays = {spec.name: _draw(random, spec.dtype, (items, *spec.shape)) for spec in specs}
     return Payload(specs, arrays, batch)
@@ -166,6 +182,6 @@ def _dtype(path: Path, name: str, array: NDArray[Any]) -> DType:
 
 
 def _bounded(payload: Payload, what: str) -> Payload:
-    if payload.request_bytes > _LIMIT_BYTES:
-        raise UsageError(f"{what}: one request is {payload.request_bytes} bytes; it should be at most {_LIMIT_BYTES}")
+    if payload.request_bytes > LIMIT_BYTES:
+        raise UsageError(f"{what}: one request is {payload.request_bytes} bytes; it should be at most {LIMIT_BYTES}")
     return payload

@@ -1,6 +1,5 @@
 """Readiness as users would see it: one real prediction whose answer is the reference's."""
 
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,10 +8,10 @@ from pathlib import Path
 from loadgen.job import Job
 from loadgen.pool import Pool
 from loadgen.protocols import codec_for
-from loadgen.protocols.base import Codec
+from loadgen.protocols.exchange import exchange
 from loadgen.run import run_job
 from loadgen.verify import difference
-from loadgen.wire.base import Reply
+from nightbench.errors import NightbenchError
 from nightbench.load import ClosedLoop
 from nightbench.model import InputPool, TensorSpec, Tolerance
 from nightbench.samples import Outcome
@@ -54,13 +53,19 @@ class PoolProber:
         if endpoint.protocol is Protocol.IN_PROCESS:
             return self._probe_in_process(endpoint, timeout_s)
         codec = codec_for(endpoint, self._inputs, self._outputs, 1)
-        reply = _ask(codec, codec.prepare(self._pool.request(0, 1)), endpoint, timeout_s)
-        if reply.outcome is not Outcome.OK:
-            return ProbeResult(ProbeStatus.NOT_YET, f"{reply.outcome.label}: {reply.detail}")
         try:
+            request = codec.prepare(self._pool.request(0, 1))
+            reply = exchange(codec.wire(), request, endpoint.host, endpoint.port, timeout_s)
+            if reply.outcome is not Outcome.OK:
+                return ProbeResult(ProbeStatus.NOT_YET, f"{reply.outcome.label}: {reply.detail}")
             strays = difference(codec.decode(reply.body), self._pool.expected(0, 1), self._tolerance)
+        except (NightbenchError, OSError) as error:
+            # Shared memory that the server does not take, or the machine does not have.
+            return ProbeResult(ProbeStatus.NOT_YET, str(error))
         except ValueError as error:
             strays = f"the answer cannot be read: {error}"
+        finally:
+            codec.close()
         return ProbeResult(ProbeStatus.WRONG, strays) if strays else ProbeResult(ProbeStatus.READY)
 
     def _probe_in_process(self, endpoint: Endpoint, timeout_s: float) -> ProbeResult:
@@ -101,27 +106,3 @@ class PoolProber:
             # A fresh process with the same model would fail in the same way.
             status = ProbeStatus.FAILED
         return ProbeResult(status, result.error or result.detail, result.model_load_ns, result.rss_bytes)
-
-
-def _ask(codec: Codec, request: object, endpoint: Endpoint, timeout_s: float) -> Reply:
-    """One request on a connection of its own. A bad server is a reply, never an exception."""
-    deadline = time.monotonic() + timeout_s
-    wire = codec.wire()
-    try:
-        with socket.create_connection((endpoint.host, endpoint.port), timeout_s) as sock:
-            wire.begin(request)
-            while (left_s := deadline - time.monotonic()) > 0:
-                sock.settimeout(left_s)
-                for part in wire.output():
-                    sock.sendall(part)
-                data = sock.recv(65536)
-                reply = wire.feed(data) if data else wire.end()
-                if reply is not None:
-                    return reply
-            return Reply(Outcome.TIMEOUT, b"", f"no answer within {timeout_s:g} s")
-    except TimeoutError:
-        return Reply(Outcome.TIMEOUT, b"", f"no answer within {timeout_s:g} s")
-    except ConnectionRefusedError:
-        return Reply(Outcome.REFUSED, b"", "connection refused")
-    except OSError as error:
-        return Reply(Outcome.RESET, b"", error.strerror or str(error))

@@ -1,33 +1,35 @@
-"""Run the load engine as the process of its own that it is, and never be left waiting for it."""
+"""Run the load engine as the processes of its own that it is, look at it meanwhile, and never be left waiting."""
 
-import os
 import select
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
-from loadgen.codec_json import job_to_json, result_from_json
+from loadgen.clock import now_ns
+from loadgen.glimpse import Glimpse, LiveView
 from loadgen.job import Job, JobResult
+from loadgen.looks import Looks
+from loadgen.process import EngineProcess, link_packages
+from loadgen.recorder import Phase, Recorder
+from loadgen.schedule import LEAD_NS, reserve
+from loadgen.shares import check_workers, combined, split
 from nightbench.errors import NightbenchError
+from nightbench.load import EndedBy
+from nightbench.samples import save_merged
 from nightbench.server import Protocol
 from nightbench.stopping import Stopped, never
 
-__all__ = ["run_job"]
+__all__ = ["Glimpse", "run_job"]
 
 _POLL_S = 0.2
+_GATHER_POLL_S = 0.02
+"""While shares wait for each other."""
 _START_S = 60.0
-"""To start, prepare, verify and write: generous, because it only ends engines that hang."""
+"""To start, prepare and verify: generous, because it only ends engines that hang."""
 _MODEL_LOAD_S = 300.0
-_STDERR_TAIL_BYTES = 2000
-_INHERITED = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TZ")
-_INHERITED_PREFIXES = ("CUDA_", "LC_", "NVIDIA_")
-_PACKAGES = ("loadgen", "nightbench")
+_LATE = "the load engine did not end in time and was killed"
 
 
 def _unheard(_: int) -> None:
@@ -40,51 +42,37 @@ def run_job(
     env: Mapping[str, str] | None = None,
     on_start: Callable[[int], None] = _unheard,
     workdir_root: Path | None = None,
+    watch: Callable[[Glimpse], None] | None = None,
 ) -> JobResult:
-    """Measure ``job`` in a fresh process, whose id ``on_start`` is told, and wait for it.
+    """Measure ``job`` in ``job.workers`` fresh processes, save its samples, and say how it went.
 
-    The engine runs under ``job.endpoint.command`` or this interpreter, with ``env`` added to a minimal
-    environment. `Stopped` is raised soon after ``should_stop`` turns true, unless the engine ended meanwhile. An
-    engine that dies, hangs past its deadline or cannot be started is a result with ``error``. Whatever happens, its
-    process group is gone, and so is its temporary folder, which is made in ``workdir_root`` (``None`` is the
-    system's). Only a SIGKILL of this process leaves the folder behind: hand a root that somebody cleans.
+    ``on_start`` is told the id of each process; ``watch`` is shown a `Glimpse` five times a second while requests are
+    sent. The engines run under ``job.endpoint.command`` or this interpreter, with ``env`` added to a minimal
+    environment. `Stopped` is raised soon after ``should_stop`` turns true, unless all engines ended meanwhile. An
+    engine that dies, hangs past its deadline or cannot be started ends the others and is a result with ``error``; what
+    was measured until then is saved all the same, for whoever wants to know why.
+
+    Whatever happens, the engines' process groups are gone, and so is their temporary folder, which is made in
+    ``workdir_root`` (``None`` is the system's). Only a SIGKILL of this process leaves the folder behind: hand a root
+    that somebody cleans.
     """
     job = _with_absolute_paths(job)
+    try:
+        check_workers(job)
+        recorders = reserve(job)
+    except NightbenchError as error:
+        return JobResult.failed(str(error))
+    except OSError as error:
+        return JobResult.failed(f"no memory can be reserved for the samples: {error}")
     with tempfile.TemporaryDirectory(
         prefix="nightbench-engine-",
         dir=workdir_root and workdir_root.absolute(),
         # What a model wrote there a moment ago must not cost us the result.
         ignore_cleanup_errors=True,
     ) as folder:
-        workdir = Path(folder)
-        _link_packages(workdir)
-        (workdir / "job").write_bytes(job_to_json(job))
-        with (
-            (workdir / "job").open("rb") as line,
-            (workdir / "stdout").open("w+b") as out,
-            (workdir / "stderr").open("w+b") as err,
-        ):
-            try:
-                process = subprocess.Popen(
-                    (*(job.endpoint.command or (sys.executable,)), "-m", "loadgen"),
-                    stdin=line,
-                    stdout=out,
-                    stderr=err,
-                    cwd=workdir,
-                    env=_environment(workdir, {**_one_thread(job), **(env or {})}),
-                    start_new_session=True,
-                )
-            except OSError as error:
-                return JobResult.failed(f"the load engine cannot be started: {error}")
-            with process:
-                try:
-                    on_start(process.pid)
-                    in_time = _wait(process, job, should_stop)
-                finally:
-                    # Before the leader is reaped its number cannot be anyone else's.
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
-            return _result(process.returncode, in_time, out, err)
+        link_packages(Path(folder))
+        result = _run(job, recorders, Path(folder), env or {}, should_stop, on_start, watch)
+    return _saved(job, recorders, result)
 
 
 def _with_absolute_paths(job: Job) -> Job:
@@ -98,74 +86,123 @@ def _with_absolute_paths(job: Job) -> Job:
     return replace(job, endpoint=endpoint, pool=job.pool.absolute(), samples=job.samples.absolute())
 
 
-def _link_packages(workdir: Path) -> None:
-    """Show another environment's interpreter our two packages and none of their neighbours.
-
-    A neighbour may be a whole ``site-packages`` that was built for another Python.
-    """
-    root = Path(__file__).resolve().parents[1]
-    for name in _PACKAGES:
-        (workdir / name).symlink_to(root / name)
-
-
-def _environment(workdir: Path, labels: Mapping[str, str]) -> dict[str, str]:
-    """No settings and no secrets: the engine may run other people's code."""
-    inherited = {
-        name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
-    }
-    return inherited | {
-        "PYTHONPATH": str(workdir),
-        "TMPDIR": str(workdir),
-        "PYTHONNOUSERSITE": "1",
-        "LOADGEN_PARENT_PID": str(os.getpid()),
-        **labels,
-    }
-
-
-def _one_thread(job: Job) -> dict[str, str]:
-    """Over a wire the engine does no algebra: numpy's idle threads would only burn what is counted as its cost.
-
-    In-process they belong to the model.
-    """
-    return {} if job.endpoint.protocol is Protocol.IN_PROCESS else {"OPENBLAS_NUM_THREADS": "1"}
+def _run(
+    job: Job,
+    recorders: Sequence[Recorder],
+    workdir: Path,
+    env: Mapping[str, str],
+    should_stop: Callable[[], bool],
+    on_start: Callable[[int], None],
+    watch: Callable[[Glimpse], None] | None,
+) -> JobResult:
+    engines: list[EngineProcess] = []
+    try:
+        for part, recorder in zip(split(job, [recorder.rows for recorder in recorders]), recorders, strict=True):
+            try:
+                engine = EngineProcess(part, recorder, workdir, env)
+            except OSError as error:
+                return JobResult.failed(f"the load engine cannot be started: {error}")
+            engines.append(engine)
+            on_start(engine.pid)
+        return _wait(engines, _Supervision(job, recorders, watch), should_stop, _deadline(job))
+    finally:
+        for recorder in recorders:
+            recorder.close()
+        for engine in engines:
+            engine.end()
 
 
-def _wait(process: "subprocess.Popen[bytes]", job: Job, should_stop: Callable[[], bool]) -> bool:
-    """Wait without reaping; false if the engine has not ended and its deadline is over.
-
-    An engine that has ended is never given up, however long ``should_stop`` took to answer meanwhile.
-    """
+def _deadline(job: Job) -> float:
     allowed_s = job.duration_s + job.timeout_s + _START_S
     if job.endpoint.protocol is Protocol.IN_PROCESS:
         allowed_s += _MODEL_LOAD_S
-    deadline = time.monotonic() + allowed_s
-    exited = os.pidfd_open(process.pid)
-    try:
-        while not select.select([exited], [], [], _POLL_S)[0]:
+    return time.monotonic() + allowed_s
+
+
+def _wait(
+    engines: Sequence[EngineProcess],
+    supervision: "_Supervision",
+    should_stop: Callable[[], bool],
+    deadline: float,
+) -> JobResult:
+    """Wait until all have ended, or the first one has failed.
+
+    An engine that has ended is never given up, however long ``should_stop`` took to answer meanwhile.
+    """
+    results: dict[EngineProcess, JobResult] = {}
+    running = list(engines)
+    while running:
+        exited = select.select([engine.exited for engine in running], [], [], supervision.poll_s)[0]
+        if not exited:
             late = time.monotonic() > deadline
             stop = should_stop()
-            if select.select([exited], [], [], 0)[0]:
-                break
-            if stop:
+            supervision.look()
+            exited = select.select([engine.exited for engine in running], [], [], 0)[0]
+            if stop and not exited:
                 raise Stopped("measuring was stopped")
-            if late:
-                return False
-    finally:
-        os.close(exited)
-    return True
+            if late and not exited:
+                return JobResult.failed(_LATE)
+        for engine in [engine for engine in running if engine.exited in exited]:
+            running.remove(engine)
+            engine.end()
+            results[engine] = engine.result()
+            if results[engine].error is not None:
+                return results[engine]
+    return supervision.explained(combined([results[engine] for engine in engines]))
 
 
-def _result(code: int, in_time: bool, out: IO[bytes], err: IO[bytes]) -> JobResult:
-    if not in_time:
-        return JobResult.failed("the load engine did not end in time and was killed")
-    out.seek(0)
-    line = out.read()
-    if code == 0 and line:
-        try:
-            return result_from_json(line)
-        except NightbenchError as error:
-            return JobResult.failed(f"the load engine's answer is {error}")
-    err.seek(0)
-    tail = err.read()[-_STDERR_TAIL_BYTES:].decode("utf-8", "replace").strip()
-    cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    return JobResult.failed(f"the load engine {cause}" + (f": {tail}" if tail else ""))
+class _Supervision:
+    """What the caller does for its engines while it waits: starts all shares at once, looks, and stops them early."""
+
+    def __init__(self, job: Job, recorders: Sequence[Recorder], watch: Callable[[Glimpse], None] | None) -> None:
+        self._job = job
+        self._recorders = recorders
+        self._watch = watch
+        self._gathering = len(recorders) > 1
+        self._looks: Looks | None = None
+        self._view: LiveView | None = None
+
+    @property
+    def poll_s(self) -> float:
+        return _GATHER_POLL_S if self._gathering else _POLL_S
+
+    def look(self) -> None:
+        phases = {recorder.phase for recorder in self._recorders}
+        if self._gathering and phases == {Phase.READY}:
+            start_ns = now_ns() + LEAD_NS
+            for recorder in self._recorders:
+                recorder.agreed_start_ns = start_ns
+            self._gathering = False
+        elif Phase.RUNNING in phases and phases <= {Phase.RUNNING, Phase.OVER}:
+            now = now_ns()
+            if self._looks is None:
+                self._looks = Looks(self._job, self._recorders)
+            self._looks.look(now)
+            if self._watch is not None:
+                self._view = self._view or LiveView(self._recorders)
+                self._watch(self._view.glimpse(now))
+
+    def explained(self, result: JobResult) -> JobResult:
+        """``result`` with the reason of an early end, where no failure is told."""
+        if result.ended_by is EndedBy.OVER_SATURATED and not result.detail and self._looks is not None:
+            return replace(result, detail=self._looks.why)
+        return result
+
+
+def _saved(job: Job, recorders: Sequence[Recorder], result: JobResult) -> JobResult:
+    """Save what the rows hold; a failed run's as far as it came."""
+    if result.error is not None:
+        now = now_ns()
+        for recorder in recorders:
+            if recorder.started_ns:
+                recorder.salvage(now)
+        recorders = [recorder for recorder in recorders if recorder.started_ns]
+    if not recorders:
+        return result
+    try:
+        save_merged(
+            job.samples, [recorder.samples() for recorder in recorders], [recorder.marks() for recorder in recorders]
+        )
+    except OSError as error:
+        return result if result.error is not None else JobResult.failed(f"{type(error).__name__}: {error}")
+    return result

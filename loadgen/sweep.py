@@ -1,36 +1,39 @@
-"""One load on any running server: no model, no artifact and no reference needed.
+"""One load on a server that somebody else started: what `nightbench sweep` does, for any caller.
 
-The engine, the cut of the warm-up, the intervals and the doubts are those of a night. What a night knows besides,
-whether the answers are right and who else used the machine, is not known here and therefore never claimed.
+There is no suite and no model here, so no answer is compared with a reference. What only a night can know, who else
+used the machine, is not known here and therefore never claimed.
 """
 
 import math
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from loadgen.cache_audit import CacheAudit
+from loadgen.calibrate import Calibration, Kind, calibrate
 from loadgen.job import Job, JobResult, Pacing
 from loadgen.payload import Payload
-from loadgen.run import run_job
-from nightbench.assess import LAG_QUANTILES, Assessed, assess
+from loadgen.run import Glimpse, run_job
+from loadgen.seek import seek
+from nightbench.assess import Assessed, assess
 from nightbench.errors import NightbenchError, UsageError
-from nightbench.load import Load, OpenLoop
+from nightbench.figures import Doubt, Estimate, SearchFigures, SearchStep, StreamFigures
+from nightbench.load import OpenLoop, Precision, Search, Step
 from nightbench.model import Tolerance
-from nightbench.record import Estimate
-from nightbench.samples import Samples
+from nightbench.samples import Marks, Samples
+from nightbench.search import search_open
 from nightbench.server import Endpoint
 from nightbench.stats.quantiles import NotEnough, quantile
 from nightbench.stopping import never
+from nightbench.streaming import stream_figures
+from nightbench.witness import Witness
 
-__all__ = ["Sweep", "Swept", "run_sweep"]
+__all__ = ["Sweep", "Swept", "calibrated", "run_sweep"]
 
-SCHEMA_VERSION = 1
 _NS_PER_S = 1e9
-_NS_PER_MS = 1e6
-_NS_PER_US = 1e3
 _LONGEST_S = 3600.0
 """Sending ends here where only a number of requests was asked for."""
 _MOST_REQUESTS = 50_000_000
@@ -47,33 +50,37 @@ class Sweep:
     """By the user's name for it: given bytes travel otherwise than tensors."""
     endpoint: Endpoint
     payload: Payload
-    load: Load
+    load: Step | Search
     duration_s: float | None
-    """After the warm-up; ``None`` ends with ``max_requests`` alone."""
+    """After the warm-up; ``None`` ends with ``max_requests`` alone. Of each step of a search."""
     max_requests: int | None
     """Warm-up included; ``None`` ends with ``duration_s`` alone."""
     warmup_s: float
     timeout_s: float
     seed: int = 0
     pacing: Pacing = Pacing.SLEEP
+    workers: int = 1
+    precision: Precision | None = None
+    """Ends earlier, when figures are known this well."""
+    slo: Mapping[str, float] = field(default_factory=dict)
+    """Of streamed answers: ``ttft_ms`` and ``itl_ms`` that goodput keeps."""
 
-    @property
-    def sending_s(self) -> float:
+    def sending_s(self, load: Step) -> float:
         """The longest time for which requests are sent."""
         if self.duration_s is not None:
             return self.warmup_s + self.duration_s
         if self.max_requests is None:
             raise UsageError("sweep: nothing says when to end; add --duration or --requests")
-        if isinstance(self.load, OpenLoop):
+        if isinstance(load, OpenLoop):
             # Six standard deviations beyond the mean time of so many Poisson arrivals.
-            return (self.max_requests + 6.0 * math.sqrt(self.max_requests) + 6.0) / self.load.rate_rps
+            return (self.max_requests + 6.0 * math.sqrt(self.max_requests) + 6.0) / load.rate_rps
         return _LONGEST_S
 
     def check(self) -> None:
         """`UsageError` for an open loop of more requests than memory is kept for."""
         if not isinstance(self.load, OpenLoop):
             return
-        due = min(self.sending_s * self.load.rate_rps, self.max_requests or math.inf)
+        due = min(self.sending_s(self.load) * self.load.rate_rps, self.max_requests or math.inf)
         if due > _MOST_REQUESTS:
             raise UsageError(
                 f"--open: {due:.3g} requests would be due, more than {_MOST_REQUESTS}; lower the rate or the duration"
@@ -82,15 +89,24 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How it went: what the engine says, and what can be said of it."""
+    """How it went: what the engine says, and what can be said of it. Of a search, the step that is its answer."""
 
     sweep: Sweep
+    load: Step
+    """What was sent: the sweep's own load, or the step that a search chose."""
     started_at: datetime
     result: JobResult
     assessed: Assessed
     latency_ns: Mapping[str, Estimate]
     """Of the successful requests of the measured window, ``p50 p90 p95 p99 p999``; without those it cannot carry."""
     service_ns: Mapping[str, Estimate]
+    doubts: tuple[Doubt, ...]
+    """All there are: those of ``assessed``, and of streams and searches."""
+    stream: StreamFigures | None = None
+    search: SearchFigures | None = None
+    calibration: Calibration | None = None
+    """What the client itself can do, if anybody looked."""
+    audit: CacheAudit | None = None
 
     @property
     def ok(self) -> int:
@@ -104,60 +120,26 @@ class Swept:
     @property
     def lag_ns(self) -> Mapping[str, float]:
         """How late requests were sent, ``p50 p99 p999``; empty for a closed loop, which has no times to be late for."""
-        return self.assessed.lag_ns if isinstance(self.sweep.load, OpenLoop) else {}
+        return self.assessed.lag_ns if isinstance(self.load, OpenLoop) else {}
 
     @property
     def nothing_succeeded(self) -> bool:
         """Not even while warming up."""
         return not self.result.outcomes.get("ok")
 
-    def report(self) -> dict[str, Any]:
-        """The figures as JSON takes them. A figure that the samples cannot carry is null, and so is a bound."""
-        assessed, endpoint, load = self.assessed, self.sweep.endpoint, self.sweep.load
-        cpu_ns = assessed.client_cpu_ns_per_request
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "started_at": self.started_at.isoformat(),
-            "target": f"{endpoint.host}:{endpoint.port}",
-            "path": endpoint.path or None,
-            "protocol": self.sweep.protocol,
-            "model": endpoint.model or None,
-            "load": load.label,
-            "request_bytes": self.sweep.payload.request_bytes,
-            "seed": self.sweep.seed,
-            "warmup_s": assessed.warmup_ns / _NS_PER_S,
-            "measured_s": assessed.measured_ns / _NS_PER_S,
-            "requests": self.result.requests,
-            "throughput_rps": assessed.throughput_rps.value,
-            "offered_rps": assessed.offered_rps,
-            "ok": self.ok,
-            "failed": self.failed,
-            "outcomes": dict(assessed.counts),
-            "latency_ms": _points(self.latency_ns),
-            "service_ms": _points(self.service_ns),
-            "send_lag_us": {name: value / _NS_PER_US for name, value in self.lag_ns.items()}
-            or dict.fromkeys(LAG_QUANTILES),
-            "pacing": self.sweep.pacing.value if isinstance(load, OpenLoop) else None,
-            "hiccups_us": {name: value / _NS_PER_US for name, value in self.result.hiccups_ns.items()} or None,
-            "client_cpu_us_per_request": None if cpu_ns is None else cpu_ns / _NS_PER_US,
-            "intervals": {
-                "confidence": 0.95,
-                "throughput_rps": _bounds(assessed.throughput_rps, 1.0),
-                "latency_ms": _all_bounds(self.latency_ns),
-                "service_ms": _all_bounds(self.service_ns),
-            },
-            "doubts": [
-                {"reason": doubt.reason.value, "detail": doubt.detail, "figures": list(doubt.figures)}
-                for doubt in assessed.doubts
-            ],
-            "first_failure": self.result.detail or None,
-        }
-
 
 def run_sweep(
-    sweep: Sweep, should_stop: Callable[[], bool] = never, on_start: Callable[[int], None] = lambda _: None
+    sweep: Sweep,
+    should_stop: Callable[[], bool] = never,
+    on_start: Callable[[int], None] = lambda _: None,
+    watch: Callable[[Glimpse], None] | None = None,
+    on_step: Callable[["Swept"], None] = lambda _: None,
+    calibration: Calibration | None = None,
 ) -> Swept:
-    """Send the load from a process of its own, told to ``on_start``, and take its figures.
+    """Send the load from processes of its own, each told to ``on_start``, and take its figures.
+
+    ``watch`` is shown how it goes, some times a second, and ``on_step`` each step of a search. ``calibration`` says
+    what the client itself can do with such requests: a throughput too near to that is doubted.
 
     Raises:
         UsageError: more is asked for than can be held.
@@ -165,17 +147,71 @@ def run_sweep(
         NightbenchError: the engine could not measure; a server that fails is a result instead.
     """
     sweep.check()
+
+    def attempt(load: Step) -> Swept:
+        swept = _attempt(sweep, load, calibration, should_stop, on_start, watch)
+        on_step(swept)
+        return swept
+
+    if not isinstance(sweep.load, Search):
+        return _attempt(sweep, sweep.load, calibration, should_stop, on_start, watch)
+    sought = seek(sweep.load, attempt, _told)
+    doubts = (*sought.chosen.doubts, *search_open(sought.figures))
+    return replace(sought.chosen, search=sought.figures, doubts=doubts)
+
+
+def calibrated(sweep: Sweep, should_stop: Callable[[], bool] = never) -> Calibration | None:
+    """What the client itself can do with requests like these; ``None`` where the protocol has no null server.
+
+    Raises:
+        Stopped: ``should_stop`` turned true.
+    """
+    endpoint, payload = sweep.endpoint, sweep.payload
+    with tempfile.TemporaryDirectory(prefix="nightbench-sweep-") as folder:
+        pool = Path(folder) / "pool.npz"
+        payload.save(pool)
+        kind = Kind(
+            endpoint.protocol,
+            endpoint.model,
+            payload.specs,
+            (),
+            payload.batch,
+            pool,
+            path=endpoint.path,
+            headers=endpoint.headers,
+        )
+        try:
+            return calibrate(
+                kind,
+                client_cpus=None,
+                server_cpus=None,
+                workers=sweep.workers,
+                should_stop=should_stop,
+                workdir_root=Path(folder),
+            )
+        except NightbenchError:
+            return None
+
+
+def _attempt(
+    sweep: Sweep,
+    load: Step,
+    calibration: Calibration | None,
+    should_stop: Callable[[], bool],
+    on_start: Callable[[int], None],
+    watch: Callable[[Glimpse], None] | None,
+) -> Swept:
     started_at = datetime.now(UTC)
     with tempfile.TemporaryDirectory(prefix="nightbench-sweep-") as folder:
-        job = _job(sweep, Path(folder))
+        job = _job(sweep, load, Path(folder))
         sweep.payload.save(job.pool)
-        result = run_job(job, should_stop, on_start=on_start, workdir_root=Path(folder))
+        result = run_job(job, should_stop, on_start=on_start, workdir_root=Path(folder), watch=watch)
         if result.error is not None:
             raise NightbenchError(f"the load could not be sent: {result.error}")
-        samples = Samples.load(job.samples)
+        samples, marks = Samples.load(job.samples), Marks.load(job.samples)
     assessed = assess(
         samples,
-        sweep.load,
+        load,
         started_ns=result.started_ns,
         ended_ns=result.ended_ns,
         min_warmup_ns=int(sweep.warmup_s * _NS_PER_S),
@@ -185,36 +221,59 @@ def run_sweep(
         duration_s=job.duration_s,
         foreign_cpu_percent=None,
         server_died=False,
+        ended_by=result.ended_by,
+        workers_cpu_ns=result.workers_cpu_ns,
+        seen=Witness(ceiling_rps=None if calibration is None else calibration.ceiling_rps.value),
     )
     start_ns = result.started_ns + assessed.warmup_ns
-    due = samples.between(start_ns, start_ns + assessed.measured_ns)
+    end_ns = start_ns + assessed.measured_ns
+    due = samples.between(start_ns, end_ns)
     good = due.where(due.ok)
+    stream, doubts = (None, ()) if marks is None else stream_figures(samples, marks, start_ns, end_ns, sweep.slo)
     return Swept(
         sweep=sweep,
+        load=load,
         started_at=started_at,
         result=result,
         assessed=assessed,
         latency_ns={**assessed.latency_ns, **_far_tail(good.latency_ns)},
         service_ns={**assessed.service_ns, **_far_tail(good.service_ns)},
+        doubts=(*assessed.doubts, *doubts),
+        stream=stream,
+        calibration=calibration,
     )
 
 
-def _job(sweep: Sweep, folder: Path) -> Job:
+def _job(sweep: Sweep, load: Step, folder: Path) -> Job:
     return Job(
         endpoint=sweep.endpoint,
-        load=sweep.load,
+        load=load,
         batch=sweep.payload.batch,
         inputs=sweep.payload.specs,
         outputs=(),
         pool=folder / "pool.npz",
         tolerance=_UNUSED,
-        duration_s=sweep.sending_s,
+        duration_s=sweep.sending_s(load),
         samples=folder / "samples.npz",
         seed=sweep.seed,
         timeout_s=sweep.timeout_s,
         verify_every=0,
         max_requests=sweep.max_requests,
+        workers=sweep.workers,
+        precision=sweep.precision,
+        min_warmup_s=sweep.warmup_s,
         pacing=sweep.pacing,
+    )
+
+
+def _told(swept: Swept) -> SearchStep:
+    return SearchStep(
+        load=swept.load,
+        throughput_rps=swept.assessed.throughput_rps,
+        latency_ns=swept.assessed.latency_ns,
+        failed=swept.failed,
+        ended_by=swept.result.ended_by,
+        doubts=swept.doubts,
     )
 
 
@@ -224,18 +283,3 @@ def _far_tail(values_ns: Any) -> dict[str, Estimate]:
     if isinstance(answer, NotEnough):
         return {} if answer.seen is None else {"p999": Estimate(answer.seen)}
     return {"p999": answer}
-
-
-_NAMES = ("p50", "p90", "p95", "p99", "p999")
-
-
-def _points(found: Mapping[str, Estimate]) -> dict[str, float | None]:
-    return {name: found[name].value / _NS_PER_MS if name in found else None for name in _NAMES}
-
-
-def _all_bounds(found: Mapping[str, Estimate]) -> dict[str, list[float | None] | None]:
-    return {name: _bounds(found[name], _NS_PER_MS) if name in found else None for name in _NAMES}
-
-
-def _bounds(estimate: Estimate, unit: float) -> list[float | None]:
-    return [None if bound is None else bound / unit for bound in (estimate.low, estimate.high)]

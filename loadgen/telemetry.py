@@ -5,62 +5,73 @@ Never used by the load engine itself, whose interpreter has nothing else to do t
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Iterator
 from threading import Event, Thread
 from types import TracebackType
 
-from loadgen.sources import triton
+from loadgen.sources import counters, triton
+from loadgen.sources.cgroup import CpuThrottle
+from loadgen.sources.energy import ENERGY_COUNTER, energy
 from loadgen.sources.nvidia import NvidiaGpus
 from loadgen.sources.processes import MachineCpu, ProcessTree, Usage
-from nightbench.record import Series
+from loadgen.sources.prometheus import Metric, scrape
+from loadgen.sources.trend import slope_per_s
+from nightbench.errors import UsageError
+from nightbench.figures import Series
+from nightbench.witness import Served
 
-__all__ = ["ClientPid", "Telemetry"]
+__all__ = ["Telemetry"]
 
 _NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1_000_000
 
-ClientPid = int | Callable[[], int | None] | None
-"""The load engine's process, or how to ask for it once there is one."""
+_Points = list[tuple[int, float]]
+"""Monotonic nanoseconds and a value."""
 
 
 class Telemetry:
     """Samples for as long as it is entered; `series` then cuts a window out.
 
     Sources and metrics: ``server`` and ``client`` have ``cpu_percent`` (100 is one processor), ``rss_bytes`` and
-    ``threads``, each summed over the process tree; ``machine`` has ``foreign_cpu_percent``, all the processor time
-    that was neither server's nor client's, our own included; ``gpu0`` and so on have what NVML tells; ``server``
-    also has Triton's counters as ``triton_*`` figures, one value each, over the whole time entered.
+    ``threads``, each summed over their process trees; ``server`` has ``cpu_throttled_percent`` where its control group
+    has a limit on processor time; ``machine`` has ``foreign_cpu_percent``, all the processor time that was neither
+    server's nor client's, our own included; ``gpu0`` and so on have what NVML tells (`NvidiaGpus.read`).
     A processor figure is the mean over the interval that ends at its sample. A source that is not there, or no
     longer, has no samples rather than zeros. ``pid`` is ``None`` only where the client hosts the model itself.
+
+    One value each, at a window's end: the server's ``rss_slope_bytes_per_s``, a GPU's ``energy_j`` with
+    ``energy_valid`` (`loadgen.sources.energy.energy`), and Triton's counters as ``triton_*`` figures, these over the
+    whole time entered and of ``model`` alone if it is given.
     """
 
     def __init__(
-        self,
-        pid: int | None,
-        metrics_url: str | None,
-        interval_s: float = 0.2,
-        client_pid: ClientPid = None,
+        self, pid: int | None, metrics_url: str | None, interval_s: float = 0.2, model: str | None = None
     ) -> None:
-        self.client_pid = client_pid
-        """May be set at any time; foreign load is known from then on."""
+        if not interval_s > 0.0:
+            raise UsageError(f"telemetry: an interval of {interval_s:g} s is none; give one above zero, such as 0.2")
         self._metrics_url = metrics_url
         self._interval_s = interval_s
+        self._model = model
         self._server = None if pid is None else ProcessTree(pid)
-        self._client: ProcessTree | None = None
+        self._throttle = None if pid is None else CpuThrottle(pid)
+        self._clients = ProcessTree()
         self._machine = MachineCpu()
         self._gpus: NvidiaGpus | None = None
-        self._points: defaultdict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
-        """Monotonic nanoseconds and a value, by source and metric."""
+        self._points: defaultdict[tuple[str, str], _Points] = defaultdict(list)
+        """By source and metric."""
         self._sampled_ns = time.monotonic_ns()
-        self._counters: dict[str, float] = {}
-        self._figures: dict[str, float] = {}
+        self._before: tuple[Metric, ...] = ()
+        self._after: tuple[Metric, ...] = ()
         self._stop = Event()
         self._thread = Thread(target=self._run, name="telemetry", daemon=True)
 
+    def add_client(self, pid: int) -> None:
+        """Watch one more process of the load engine, at any time. Foreign load is known from then on."""
+        self._clients.add(pid)
+
     def __enter__(self) -> "Telemetry":
         self._gpus = NvidiaGpus()
-        if self._metrics_url is not None:
-            self._counters = triton.scrape(self._metrics_url)
+        self._before = self._scrape()
         self._baseline()
         self._thread.start()
         return self
@@ -72,24 +83,58 @@ class Telemetry:
         self._thread.join()
         if self._gpus is not None:
             self._gpus.close()
-        if self._metrics_url is not None:
-            self._figures = triton.figures(self._counters, triton.scrape(self._metrics_url))
+        self._after = self._scrape()
 
     def series(self, start_ns: int, end_ns: int) -> tuple[Series, ...]:
         """The samples between two moments of the monotonic clock, which engine and orchestrator share, as offsets.
 
-        Triton's figures are there once the block was left; they stand at the window's end.
+        Figures of one value stand at the window's end, Triton's once the block was left.
         """
-        found = []
         # Copies, because the thread may be adding.
-        for (source, metric), points in sorted(dict(self._points).items()):
-            window = [(at_ns, value) for at_ns, value in tuple(points) if start_ns <= at_ns <= end_ns]
-            if window:
-                offsets = tuple(round((at_ns - start_ns) / _NS_PER_MS) for at_ns, _ in window)
-                found.append(Series(source, metric, offsets, tuple(value for _, value in window)))
+        window = {
+            key: [(at_ns, value) for at_ns, value in tuple(points) if start_ns <= at_ns <= end_ns]
+            for key, points in sorted(dict(self._points).items())
+        }
+        sampled = [
+            Series(
+                source,
+                metric,
+                tuple(round((at_ns - start_ns) / _NS_PER_MS) for at_ns, _ in points),
+                tuple(value for _, value in points),
+            )
+            for (source, metric), points in window.items()
+            if points and metric != ENERGY_COUNTER
+        ]
         end_ms = round((end_ns - start_ns) / _NS_PER_MS)
-        found += [Series("server", metric, (end_ms,), (value,)) for metric, value in sorted(self._figures.items())]
-        return tuple(found)
+        single = [
+            Series(source, metric, (end_ms,), (value,))
+            for source, metric, value in self._figures(window, start_ns, end_ns)
+        ]
+        return (*sampled, *single)
+
+    def served(self) -> Served | None:
+        """How many requests the server says it served while this was entered; ``None`` where it does not say."""
+        return counters.served(
+            counters.requests(self._before, self._model), counters.requests(self._after, self._model)
+        )
+
+    def _figures(
+        self, window: dict[tuple[str, str], _Points], start_ns: int, end_ns: int
+    ) -> Iterator[tuple[str, str, float]]:
+        slope = slope_per_s(window.get(("server", "rss_bytes"), []))
+        if slope is not None:
+            yield "server", "rss_slope_bytes_per_s", slope
+        for (source, metric), points in window.items():
+            if metric == ENERGY_COUNTER:
+                power = window.get((source, "power_w"), [])
+                for name, value in energy(points, power, start_ns, end_ns).items():
+                    yield source, name, value
+        told = triton.figures(triton.counters(self._before, self._model), triton.counters(self._after, self._model))
+        for name, value in sorted(told.items()):
+            yield "server", name, value
+
+    def _scrape(self) -> tuple[Metric, ...]:
+        return () if self._metrics_url is None else scrape(self._metrics_url)
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval_s):
@@ -100,7 +145,7 @@ class Telemetry:
         self._machine.read()
         if self._server is not None:
             self._server.read()
-        self._find_client()
+        self._clients.read()
         self._sampled_ns = time.monotonic_ns()
 
     def _sample(self) -> None:
@@ -109,8 +154,8 @@ class Telemetry:
         self._sampled_ns = now_ns
         busy_s = self._machine.read()
         server = self._server.read() if self._server is not None else None
-        client = self._client.read() if self._client is not None else None
-        self._find_client()
+        client = self._clients.read()
+        throttled_s = self._throttle.read() if self._throttle is not None else None
         if elapsed_s <= 0:
             return
         self._add_usage("server", server, elapsed_s, now_ns)
@@ -119,14 +164,12 @@ class Telemetry:
             ours_s = client.cpu_s + (server.cpu_s if server is not None else 0.0)
             foreign = 100 * max(0.0, busy_s - ours_s) / elapsed_s
             self._points["machine", "foreign_cpu_percent"].append((now_ns, foreign))
-        for gpu, metric, value in self._gpus.read() if self._gpus is not None else ():
-            self._points[gpu, metric].append((now_ns, value))
-
-    def _find_client(self) -> None:
-        pid = self.client_pid() if callable(self.client_pid) else self.client_pid
-        if pid is not None and (self._client is None or self._client.pid != pid):
-            self._client = ProcessTree(pid)
-            self._client.read()
+        if throttled_s is not None:
+            self._points["server", "cpu_throttled_percent"].append((now_ns, 100 * throttled_s / elapsed_s))
+        if self._gpus is not None:
+            ours = self._clients.pids | (self._server.pids if self._server is not None else frozenset())
+            for gpu, metric, value in self._gpus.read(ours):
+                self._points[gpu, metric].append((now_ns, value))
 
     def _add_usage(self, source: str, usage: Usage | None, elapsed_s: float, at_ns: int) -> None:
         if usage is None:

@@ -11,12 +11,12 @@ from loadgen.clock import Poller, now_ns
 from loadgen.connection import Address, Connection
 from loadgen.protocols.base import Codec
 from loadgen.recorder import Recorder
-from loadgen.verify import Keeper
+from loadgen.verify import HELD_BYTES, Keeper
 from nightbench.samples import Outcome
 
-__all__ = ["Traffic"]
+__all__ = ["RECEIVE_BYTES", "Traffic"]
 
-_RECEIVE_BYTES = 64 * 1024
+RECEIVE_BYTES = 64 * 1024
 _READABLE: int = select.EPOLLIN
 _OK = Outcome.OK
 """An enum's member costs a look-up of its own, and this one is needed for every request."""
@@ -48,7 +48,7 @@ class Traffic:
         self._address = address
         self._codec = codec
         self._requests = requests
-        # The recorder's columns stay the same objects while they grow.
+        self._recorder = recorder
         self._sent_ns = recorder.sent_ns
         self._first_byte_ns = recorder.first_byte_ns
         self._done_ns = recorder.done_ns
@@ -113,7 +113,7 @@ class Traffic:
         self.next_expiry_ns = min(waiting, default=now) + self._timeout_ns
 
     def close(self) -> None:
-        """Drop every connection. Requests still in flight keep no outcome: `Recorder.samples` gives them one."""
+        """Drop every connection. Requests still in flight keep no outcome: `Recorder.settle` gives them one."""
         for connection in self._connections.values():
             connection.close()
         self._connections.clear()
@@ -141,7 +141,7 @@ class Traffic:
 
     def _receive(self, connection: Connection) -> None:
         try:
-            data = connection.recv(_RECEIVE_BYTES)
+            data = connection.recv(RECEIVE_BYTES)
         except BlockingIOError:
             return
         except OSError as error:
@@ -205,13 +205,14 @@ class Traffic:
         else:
             self._idle.append(connection)
         if outcome is _OK and self._wants_next():
-            self._keeper.keep(row, body, len(body))
+            self._keeper.keep(row, body, len(body) + HELD_BYTES)
         self._ended(row, outcome, connection.received, detail, now)
 
     def _ended(self, row: int, outcome: Outcome, received: int, detail: str, now: int) -> None:
         self._outcome[row] = outcome
-        self._done_ns[row] = now
         self._response_bytes[row] = received
+        # Last: whoever looks at the columns meanwhile takes it for a sign that the row is whole.
+        self._done_ns[row] = now
         if outcome is not _OK and not self.detail:
             self.detail = f"{outcome.label}: {detail}"
         self.in_flight -= 1

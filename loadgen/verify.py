@@ -9,8 +9,10 @@ from loadgen.pool import Pool
 from loadgen.protocols.base import Tensors
 from nightbench.model import Tolerance
 
-__all__ = ["Keeper", "difference", "wrong_rows"]
+__all__ = ["HELD_BYTES", "Keeper", "difference", "wrong_rows"]
 
+HELD_BYTES = 150
+"""What keeping an answer takes beside its own bytes: of tiny answers it is most."""
 _KEPT_LIMIT_BYTES = 128 * 2**20
 
 

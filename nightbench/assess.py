@@ -1,24 +1,27 @@
 """From one cell's raw samples to its figures, and every reason to doubt them. Pure: no clock, no files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nightbench import doubts
+from nightbench import doubts, witness
+from nightbench.calibration import ceiling_share, client_ceiling
+from nightbench.figures import Doubt, Estimate
 from nightbench.histogram import LatencyHistogram
-from nightbench.load import Load, OpenLoop
-from nightbench.record import Doubt, Estimate
+from nightbench.load import EndedBy, OpenLoop, Step
 from nightbench.samples import Samples
 from nightbench.stats.quantiles import NotEnough, quantiles
 from nightbench.stats.rates import throughput
 from nightbench.stats.warmup import Cut, warmup_cut
+from nightbench.witness import Witness
 
 __all__ = ["Assessed", "assess"]
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 LAG_QUANTILES = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
+_NOBODY = Witness()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +39,13 @@ class Assessed:
     """Quantiles ``p50 p99 p999``; empty when nothing was due."""
     histogram: str
     client_cpu_ns_per_request: float | None
+    ceiling_share: float | None
     doubts: tuple[Doubt, ...]
 
 
 def assess(
     samples: Samples,
-    load: Load,
+    load: Step,
     *,
     started_ns: int,
     ended_ns: int,
@@ -53,12 +57,15 @@ def assess(
     foreign_cpu_percent: float | None,
     server_died: bool,
     in_process: bool = False,
+    ended_by: EndedBy = EndedBy.DURATION,
+    workers_cpu_ns: Sequence[int] = (),
+    seen: Witness = _NOBODY,
 ) -> Assessed:
     """Cut the warm-up, take the figures of what is left, and say what is doubtful about them.
 
     The measured window runs from the end of the warm-up, ``min_warmup_ns`` or later if `warmup_cut` finds that a
-    transient in the successful latencies outlasts it, to the end of sending, ``started_ns + duration_s`` or
-    ``ended_ns`` if that came first. A stall after a calm beginning is no warm-up and stays in the figures.
+    transient in the successful latencies outlasts it, to the end of sending (`_sending_ended_ns`). A stall after a
+    calm beginning is no warm-up and stays in the figures.
 
     A quantile of many samples that came in too few clusters is given without bounds, and doubted: one stall is
     seen, though not how often it happens.
@@ -70,28 +77,44 @@ def assess(
     was due in the window a second, in an open loop.
 
     ``in_process`` says that the client hosts the model: its ``client_cpu_ns`` is then unknown, and a late start is
-    a wait for the model. ``client_cpu_ns`` and ``started_ns .. ended_ns`` cover the whole run.
+    a wait for the model. ``client_cpu_ns``, ``workers_cpu_ns`` and ``started_ns .. ended_ns`` cover the whole run.
     ``foreign_cpu_percent`` counts one processor as 100. ``verified`` answers were compared, ``wrong`` of them differed.
+    ``seen`` is looked at within the window, but for the server's counts, which are those of the run.
     An empty or wholly failed window gives zero throughput, no quantiles, and doubts.
+
+    Ten million rows take about 400 MB beside their columns.
     """
-    cut, window = _window(samples, started_ns, min(started_ns + round(duration_s * 1e9), ended_ns), min_warmup_ns)
-    latency, refused = _estimates(window.ok.latency_ns)
-    service, _ = _estimates(window.ok.service_ns)
+    end_ns = _sending_ended_ns(samples, started_ns + round(duration_s * 1e9), ended_ns, ended_by)
+    cut, window = _window(samples, started_ns, end_ns, min_warmup_ns)
+    latency, refused = _estimates(window.latency_ns)
+    service, _ = _estimates(window.service_ns)
     lag = _lag(window.due)
-    rate = throughput(samples.done_ns[samples.ok], window.start_ns, window.end_ns)
-    offered = len(window.due) / window.seconds if isinstance(load, OpenLoop) and window.seconds > 0 else None
-    found = [
-        *doubts.too_few(window, refused, cut),
-        *doubts.not_stationary(cut),
+    rate = throughput(doubts.of_successful(samples.done_ns, samples.ok), window.start_ns, window.end_ns)
+    share = ceiling_share(rate.value, seen.ceiling_rps) if seen.ceiling_rps else None
+    telemetry = seen.during(window.start_ns - started_ns, window.end_ns - started_ns)
+    found = [*doubts.over_saturated(ended_by, window, rate)]
+    if not found:
+        # All that a backlog which only grows would raise as well.
+        found += [
+            *doubts.too_few(window, refused, cut),
+            *doubts.not_stationary(cut),
+            *doubts.bimodal(window, QUANTILES),
+            *doubts.late_sends(load, window, lag, in_process=in_process),
+            *doubts.rate_missed(load, window, rate),
+            *doubts.littles_law(samples, load, window),
+        ]
+    found += [
         *doubts.errors(window),
         *doubts.wrong_output(window, verified, wrong),
-        *doubts.late_sends(load, window, lag, in_process=in_process),
-        *doubts.client_saturated(client_cpu_ns, ended_ns - started_ns),
-        *doubts.rate_missed(load, window, rate),
-        *doubts.littles_law(samples, load, window),
+        *doubts.client_saturated(client_cpu_ns, workers_cpu_ns, ended_ns - started_ns),
+        *client_ceiling(share),
         *doubts.foreign_load(foreign_cpu_percent),
+        *witness.gpu_throttled(telemetry),
+        *witness.gpu_shared(telemetry),
+        *witness.server_counts(samples, seen.served),
         *doubts.server_dead(server_died),
     ]
+    offered = len(window.due) / window.seconds if isinstance(load, OpenLoop) and window.seconds > 0 else None
     return Assessed(
         warmup_ns=window.start_ns - started_ns,
         measured_ns=max(0, window.end_ns - window.start_ns),
@@ -101,27 +124,41 @@ def assess(
         latency_ns=latency,
         service_ns=service,
         lag_ns=lag,
-        histogram=LatencyHistogram.from_ns(window.ok.latency_ns).encode(),
+        histogram=LatencyHistogram.from_ns(window.latency_ns).encode(),
         client_cpu_ns_per_request=None if client_cpu_ns is None or not len(samples) else client_cpu_ns / len(samples),
+        ceiling_share=share,
         doubts=tuple(found),
     )
+
+
+def _sending_ended_ns(samples: Samples, planned_ns: int, ended_ns: int, ended_by: EndedBy) -> int:
+    """When sending was over: as planned, or ``ended_ns`` if that came first, when the last request was answered.
+
+    Sending that was ended early ended with its last request, and what followed was waiting for answers. One mean gap
+    is added, for a request stands for the time until the next: n requests in n - 1 gaps would be a higher rate.
+    """
+    end_ns = min(planned_ns, ended_ns)
+    if ended_by is EndedBy.DURATION or not len(samples):
+        return end_ns
+    first_ns, last_ns = int(samples.intended_ns[0]), int(samples.intended_ns[-1])
+    gap_ns = (last_ns - first_ns) // (len(samples) - 1) if len(samples) > 1 else 0
+    return min(end_ns, last_ns + max(1, gap_ns))
 
 
 def _window(samples: Samples, started_ns: int, end_ns: int, min_warmup_ns: int) -> tuple[Cut, doubts.Window]:
     start_ns = min(started_ns + min_warmup_ns, max(started_ns, end_ns))
     due = samples.between(start_ns, end_ns)
-    ok = _successful(due)
-    cut = warmup_cut(ok.latency_ns, before=_successful(samples.between(started_ns, start_ns)).latency_ns)
+    ok, early = due.ok, samples.between(started_ns, start_ns)
+    latency_ns = doubts.of_successful(due.latency_ns, ok)
+    cut = warmup_cut(latency_ns, before=doubts.of_successful(early.latency_ns, early.ok))
     if cut.index:
-        start_ns = int(ok.intended_ns[cut.index])
-        due, ok = due.between(start_ns, end_ns), ok.between(start_ns, end_ns)
-    return cut, doubts.Window(start_ns, end_ns, due, ok)
-
-
-def _successful(due: Samples) -> Samples:
-    """The usual cell has no failure, and then needs no copy."""
-    good = due.ok
-    return due if good.all() else due.where(good)
+        first = int(np.flatnonzero(ok)[cut.index])
+        start_ns = int(due.intended_ns[first])
+        # Requests due at the very same moment count from the first of them.
+        first = int(np.searchsorted(due.intended_ns, start_ns))
+        due, ok = due.where(slice(first, None)), ok[first:]
+        latency_ns = latency_ns[len(latency_ns) - int(np.count_nonzero(ok)) :]
+    return cut, doubts.Window(start_ns, end_ns, due, ok, latency_ns)
 
 
 def _estimates(values_ns: NDArray[np.int64]) -> tuple[dict[str, Estimate], dict[str, int]]:
@@ -144,5 +181,8 @@ def _lag(due: Samples) -> dict[str, float]:
     """How late requests were sent. One that never was is at least as late as the time it was given up."""
     if not len(due):
         return {}
-    lag = np.where(due.sent_ns > 0, due.lag_ns, due.latency_ns)
-    return dict(zip(LAG_QUANTILES, np.quantile(lag, list(LAG_QUANTILES.values())).tolist(), strict=True))
+    lag = due.lag_ns
+    unsent = np.flatnonzero(due.sent_ns <= 0)
+    lag[unsent] = due.done_ns[unsent] - due.intended_ns[unsent]
+    levels = list(LAG_QUANTILES.values())
+    return dict(zip(LAG_QUANTILES, np.quantile(lag, levels, overwrite_input=True).tolist(), strict=True))

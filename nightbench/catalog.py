@@ -4,15 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nightbench.errors import UsageError, nearest
-from nightbench.load import Load
+from nightbench.load import PeakShare
 from nightbench.model import Format, ModelSpec
-from nightbench.plan import Export, Plan, Setup, expand
+from nightbench.plan import Export, Plan, Point, Setup, expand, is_peak_of
 from nightbench.server import Option, OptionValue, Protocol, ServerSpec
 from nightbench.suite import ModelEntry, ServerEntry, Suite
 
 __all__ = ["Catalog", "resolve"]
-
-Point = tuple[Protocol, int, Load]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,8 @@ def resolve(suite: Suite, catalog: Catalog, source: str) -> Plan:
     """The plan of a suite: what will be measured, in order.
 
     Raises:
-        UsageError: a name is unknown, a server cannot do what is asked, or two cells are the same.
+        UsageError: a name is unknown, a server cannot do what is asked, two cells are the same, or a share of a peak
+            is asked for that no search looks for.
     """
     sweeps: dict[Setup, dict[Point, str]] = {}
     for number, sweep in enumerate(suite.sweeps):
@@ -49,7 +48,24 @@ def resolve(suite: Suite, catalog: Catalog, source: str) -> Plan:
                     for batch in sweep.batches:
                         for load in (each.load for each in sweep.loads):
                             _add(points, (protocol, batch, load), here, f"{server.name} on {spec.name}")
+    for setup, points in sweeps.items():
+        _check_peaks(points, f"{setup.server} on {setup.export.model}")
     return expand(sweeps, suite.rounds, suite.seed)
+
+
+def _check_peaks(points: Mapping[Point, str], who: str) -> None:
+    """Every share of a peak must have the one search that its rate is taken from."""
+    for point, where in points.items():
+        if not isinstance(point[2], PeakShare):
+            continue
+        searches = [each for each in points if is_peak_of(each, point)]
+        if len(searches) != 1:
+            protocol, batch, load = point
+            there = "two searches for it are" if searches else "no search for it is"
+            remedy = "keep one" if searches else "add the load 'search: peak' for the same servers and batches"
+            raise UsageError(
+                f"{where}: {who} ({protocol}, batch {batch}) shall be sent {load.label}, but {there} planned; {remedy}"
+            )
 
 
 def _add(points: dict[Point, str], point: Point, where: str, who: str) -> None:

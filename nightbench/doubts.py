@@ -1,24 +1,29 @@
 """Every reason to doubt a cell's figures: one rule each, its threshold named and argued for."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nightbench.load import ClosedLoop, Load, OpenLoop
-from nightbench.record import Doubt, Estimate, Reason
+from nightbench.figures import Doubt, Estimate, Reason
+from nightbench.load import ClosedLoop, EndedBy, OpenLoop, Step
 from nightbench.samples import Samples
+from nightbench.stats.modes import modes
 from nightbench.stats.warmup import Cut
 
 __all__ = [
     "Window",
+    "bimodal",
     "client_saturated",
     "errors",
     "foreign_load",
     "late_sends",
     "littles_law",
     "not_stationary",
+    "of_successful",
+    "over_saturated",
     "rate_missed",
     "server_dead",
     "too_few",
@@ -33,8 +38,12 @@ MAX_LAG_SHARE = 0.1
 """Sends are late when p99 of the lag exceeds both 1 ms, the bound of Triton's perf_analyzer, and this share of
 the median latency, below which the arrivals a server sees are still those that were asked for. They are late as
 well when the lag lengthens p50 or p99 of the latency by more than this share, however quick the server is."""
+MAX_SHARE_MOVE = 0.5
+"""Of the rarer mode's share: by so much it may differ the next night. A tenth of two hundred requests varies by a fifth
+of itself (one sigma) by chance alone, and what sends requests into a mode is seldom chance alone."""
 MAX_CLIENT_CORES = 0.9
-"""The engine is one thread. Above this share of a processor, requests wait for the client more than seldom."""
+"""Each process of the engine is one thread. Above this share of a processor, requests wait for the client more than
+seldom."""
 MAX_RATE_MISS = 0.05
 """Between 95 % and 105 % of the rate the queue is near enough to the one asked about. Chance, as told by the
 throughput's interval, is no miss."""
@@ -51,16 +60,29 @@ _NS_PER_MS = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The measured part. ``due`` holds requests intended inside it, ``ok`` the successful ones among them."""
+    """The measured part. ``due`` holds requests intended inside it, of which those in ``ok`` succeeded."""
 
     start_ns: int
     end_ns: int
     due: Samples
-    ok: Samples
+    ok: NDArray[np.bool_]
+    """One a row of ``due``."""
+    latency_ns: NDArray[np.int64]
+    """Of the successful ones alone, in order. Kept, since all look at it; a column more is 80 MB in ten million."""
 
     @property
     def seconds(self) -> float:
         return max(0, self.end_ns - self.start_ns) * 1e-9
+
+    @property
+    def service_ns(self) -> NDArray[np.int64]:
+        """Of the successful ones alone, made at every call."""
+        return of_successful(self.due.service_ns, self.ok)
+
+
+def of_successful(values: NDArray[np.int64], ok: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The values of the rows in ``ok``. The usual cell has no failure, and then needs no copy."""
+    return values if ok.all() else values[ok]
 
 
 def too_few(window: Window, refused: Mapping[str, int], cut: Cut) -> Iterator[Doubt]:
@@ -74,7 +96,7 @@ def too_few(window: Window, refused: Mapping[str, int], cut: Cut) -> Iterator[Do
         spoilt = cut.needed is not None or "p50" in refused
         yield Doubt(
             Reason.TOO_FEW_SAMPLES,
-            f"{len(window.ok)} successful requests were measured: {needs}",
+            f"{len(window.latency_ns)} successful requests were measured: {needs}",
             figures=() if spoilt else tuple(refused),
         )
 
@@ -85,10 +107,41 @@ def not_stationary(cut: Cut) -> Iterator[Doubt]:
         yield Doubt(Reason.NOT_STATIONARY, f"latency: {cut.detail}")
 
 
+def bimodal(window: Window, levels: Mapping[str, float]) -> Iterator[Doubt]:
+    """Latencies have two modes with little between. ``levels`` are the quantiles that are given, by name.
+
+    Throughput, and a quantile well inside a mode, mean what they say: whether the modes last is for `not_stationary`
+    to tell, and a server that answers two kinds of request in two times is no fault of the cell. A quantile at the
+    seam, where the shares of the modes meet, does not: a few more answers in one of them carry it across the gap, by
+    more than any change that is looked for. Those are doubted, or the nearest, since the cell must be named.
+    """
+    found = modes(window.latency_ns)
+    if found is None:
+        return
+    seam = 1.0 - found.slow_share
+    apart = {name: abs(level - seam) for name, level in levels.items()}
+    reach = max(MAX_SHARE_MOVE * min(seam, found.slow_share), min(apart.values()))
+    yield Doubt(Reason.BIMODAL, f"latency has {found.detail}", tuple(name for name in apart if apart[name] <= reach))
+
+
+def over_saturated(ended_by: EndedBy, window: Window, rate: Estimate) -> Iterator[Doubt]:
+    """The engine gave up an open loop whose backlog only grew.
+
+    That says all there is to say of its queue: a rate that was missed, late sends, Little's law and unrest follow.
+    """
+    if ended_by is EndedBy.OVER_SATURATED:
+        due = len(window.due) / window.seconds if window.seconds > 0.0 else 0.0
+        yield Doubt(
+            Reason.OVER_SATURATED,
+            f"sending ended early, for the backlog only grew: {due:.4g} requests a second were due and "
+            f"{rate.value:.4g} succeeded; the latencies say how long it was watched, and nothing of the server",
+        )
+
+
 def errors(window: Window) -> Iterator[Doubt]:
     """Enough requests failed to move the quantiles of the successful."""
     total = len(window.due)
-    failed = total - len(window.ok)
+    failed = total - len(window.latency_ns)
     if failed > MAX_FAILED_SHARE * total:
         counts = sorted(window.due.counts().items(), key=lambda pair: -pair[1])
         kinds = ", ".join(f"{label} {count}" for label, count in counts if label != "ok")
@@ -105,17 +158,17 @@ def wrong_output(window: Window, verified: int, wrong: int) -> Iterator[Doubt]:
         yield Doubt(Reason.WRONG_OUTPUT, f"{wrong} of {max(verified, wrong)} compared answers were wrong")
 
 
-def late_sends(load: Load, window: Window, lag: Mapping[str, float], *, in_process: bool) -> Iterator[Doubt]:
+def late_sends(load: Step, window: Window, lag: Mapping[str, float], *, in_process: bool) -> Iterator[Doubt]:
     """The client did not send when it should have. A closed loop has no such times.
 
     Where the client hosts the model, a late start is a wait for the model: queueing, not lateness. Over a wire the
     samples cannot tell a late client from one that had every connection busy, so both are doubted.
     """
-    if in_process or isinstance(load, ClosedLoop) or not len(window.ok):
+    if in_process or isinstance(load, ClosedLoop) or not len(window.latency_ns):
         return
     levels = [0.5, 0.99]
-    latency = np.quantile(window.ok.latency_ns, levels)
-    service = np.quantile(window.ok.service_ns, levels)
+    latency = np.quantile(window.latency_ns, levels)
+    service = np.quantile(window.service_ns, levels)
     if lag["p99"] > max(MAX_LAG_NS, MAX_LAG_SHARE * latency[0]):
         yield Doubt(
             Reason.LATE_SENDS,
@@ -132,16 +185,24 @@ def late_sends(load: Load, window: Window, lag: Mapping[str, float], *, in_proce
             return
 
 
-def client_saturated(client_cpu_ns: int | None, run_ns: int) -> Iterator[Doubt]:
-    """The client had no processor time to spare; ``client_cpu_ns`` over a run of ``run_ns``."""
-    if client_cpu_ns is not None and run_ns > 0 and client_cpu_ns > MAX_CLIENT_CORES * run_ns:
+def client_saturated(client_cpu_ns: int | None, workers_cpu_ns: Sequence[int], run_ns: int) -> Iterator[Doubt]:
+    """A process of the client had no processor time to spare, over a run of ``run_ns``.
+
+    ``client_cpu_ns`` is that of all ``workers_cpu_ns``, which may be empty for a client of one. The busiest decides:
+    its share of the requests waits, however idle the others are.
+    """
+    if client_cpu_ns is None or run_ns <= 0:
+        return
+    busiest_ns = max(workers_cpu_ns, default=client_cpu_ns)
+    if busiest_ns > MAX_CLIENT_CORES * run_ns:
+        who = f"the busiest of {len(workers_cpu_ns)} client processes" if len(workers_cpu_ns) > 1 else "the client"
         yield Doubt(
             Reason.CLIENT_SATURATED,
-            f"the client used {client_cpu_ns / run_ns:.0%} of a processor, more than {MAX_CLIENT_CORES:.0%}",
+            f"{who} used {busiest_ns / run_ns:.0%} of a processor, more than {MAX_CLIENT_CORES:.0%}",
         )
 
 
-def rate_missed(load: Load, window: Window, rate: Estimate) -> Iterator[Doubt]:
+def rate_missed(load: Step, window: Window, rate: Estimate) -> Iterator[Doubt]:
     """The load point is not what it is called: not served at the rate that was due, or not due at the rate asked."""
     if not isinstance(load, OpenLoop) or window.seconds <= 0.0:
         return
@@ -153,7 +214,7 @@ def rate_missed(load: Load, window: Window, rate: Estimate) -> Iterator[Doubt]:
         yield Doubt(Reason.RATE_MISSED, f"{due:.4g} requests a second were due, {asked:.4g} were asked for")
 
 
-def littles_law(samples: Samples, load: Load, window: Window) -> Iterator[Doubt]:
+def littles_law(samples: Samples, load: Step, window: Window) -> Iterator[Doubt]:
     """Little's law (1961): mean number in flight = completions a second x mean time in flight.
 
     Over all outcomes, since a failing request is in flight too. In a closed loop the number in flight is the
@@ -168,8 +229,9 @@ def littles_law(samples: Samples, load: Load, window: Window) -> Iterator[Doubt]
     if isinstance(load, ClosedLoop):
         in_flight = float(load.concurrency)
     else:
-        overlap = np.minimum(samples.done_ns, window.end_ns) - np.maximum(samples.intended_ns, window.start_ns)
-        in_flight = float(np.maximum(overlap, 0).sum()) / span
+        overlap = np.minimum(samples.done_ns, window.end_ns)
+        overlap -= np.maximum(samples.intended_ns, window.start_ns)
+        in_flight = float(np.maximum(overlap, 0, out=overlap).sum()) / span
     edges = 2.0 * max(1.0, in_flight) / max(1, completed)
     if abs(implied - in_flight) > (MAX_LITTLE_RESIDUAL + edges) * in_flight:
         yield Doubt(

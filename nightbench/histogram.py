@@ -21,6 +21,8 @@ LOWEST_NS = 1
 HIGHEST_NS = 600_000_000_000
 _DIGITS = 3
 """Buckets are narrower than one part in a thousand of their value."""
+_CHUNK = 2**20
+"""Values recorded at once: what they take meanwhile stays below 50 MB."""
 
 
 class LatencyHistogram:
@@ -34,14 +36,8 @@ class LatencyHistogram:
     def from_ns(cls, values: NDArray[np.integer]) -> "LatencyHistogram":
         """All of ``values``, nanoseconds of shape (n,). What lies out of range is moved to its end, and counted."""
         histogram = cls()
-        inside = np.clip(values, LOWEST_NS, HIGHEST_NS).astype(np.int64)
-        histogram._clamped = int(np.count_nonzero(inside != values))
-        # One call a bucket instead of one a value: drop the bits below each value's resolution, then count.
-        _, bit_length = np.frexp(inside.astype(np.float64))
-        shift = np.maximum(bit_length - histogram._hdr.sub_bucket_count.bit_length() + 1, 0)
-        buckets, counts = np.unique((inside >> shift) << shift, return_counts=True)
-        for value, count in zip(buckets.tolist(), counts.tolist(), strict=True):
-            histogram._hdr.record_value(value, count)
+        for start in range(0, len(values), _CHUNK):
+            histogram._record(values[start : start + _CHUNK])
         return histogram
 
     @classmethod
@@ -125,6 +121,16 @@ class LatencyHistogram:
         lows, highs, counts = self._recorded()
         totals, _ = np.histogram((lows + highs) / 2.0, bins=np.asarray(edges_ns, dtype=np.float64), weights=counts)
         return np.asarray(np.rint(totals), dtype=np.int64)
+
+    def _record(self, values: NDArray[np.integer]) -> None:
+        inside = np.clip(values, LOWEST_NS, HIGHEST_NS).astype(np.int64)
+        self._clamped += int(np.count_nonzero(inside != values))
+        # One call a bucket instead of one a value: drop the bits below each value's resolution, then count.
+        _, bit_length = np.frexp(inside.astype(np.float64))
+        shift = np.maximum(bit_length - self._hdr.sub_bucket_count.bit_length() + 1, 0)
+        buckets, counts = np.unique((inside >> shift) << shift, return_counts=True)
+        for value, count in zip(buckets.tolist(), counts.tolist(), strict=True):
+            self._hdr.record_value(value, count)
 
     def _recorded(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Lowest and highest value and count of every bucket that is not empty."""

@@ -8,15 +8,33 @@ run finds its remaining cells by expanding it again.
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from random import Random
 
-from nightbench.load import Load
+from nightbench.load import Goal, Load, PeakShare, Search, identity
 from nightbench.model import Format, Precision
 from nightbench.server import OptionValue, Protocol
 
-__all__ = ["Cell", "Export", "Plan", "Replicate", "Setup", "expand", "remaining"]
+__all__ = [
+    "TYPICAL_STEPS",
+    "Cell",
+    "Export",
+    "Plan",
+    "Point",
+    "Replicate",
+    "Setup",
+    "expand",
+    "is_peak_of",
+    "remaining",
+]
+
+Point = tuple[Protocol, int, Load]
+"""A cell of a setup, apart from rounds: protocol, batch size, load."""
+
+TYPICAL_STEPS = 10
+"""Loads that a search tries as a rule (`nightbench.search`): a peak near 16 in flight takes seven doublings and some
+refining, a rate between two others about as many. Each takes as long as a cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +81,11 @@ class Cell:
         return int(self.cell_id.rpartition(".r")[2])
 
     @property
+    def point(self) -> Point:
+        """What it is apart from its setup and round."""
+        return self.protocol, self.batch, self.load
+
+    @property
     def label(self) -> str:
         return f"{self.setup.server} {self.setup.export.model} b{self.batch} {self.protocol} {self.load.label}"
 
@@ -90,17 +113,16 @@ class Plan:
         return tuple(cell for replicate in self.replicates for cell in replicate.cells)
 
     def estimate_s(self, cell_s: float, start_estimates_s: Mapping[str, float]) -> float:
-        """A rough duration: every cell's window and every server's typical start."""
-        return sum(
-            start_estimates_s[replicate.setup.server] + cell_s * len(replicate.cells) for replicate in self.replicates
-        )
+        """A rough duration: every cell's window, `TYPICAL_STEPS` of them a search, and every server's typical start."""
+        starts_s = sum(start_estimates_s[replicate.setup.server] for replicate in self.replicates)
+        windows = sum(TYPICAL_STEPS if isinstance(cell.load, Search) else 1 for cell in self.cells)
+        return starts_s + cell_s * windows
 
 
 def cell_key(setup: Setup, protocol: Protocol, batch: int, load: Load) -> str:
     """A short stable name for one cell of a suite, independent of round, seed and run."""
     # Not its label, which rounds: two rates that read alike are still two loads.
-    shape = [type(load).__name__, *astuple(load)]
-    identity = [
+    parts = [
         setup.server,
         setup.export.model,
         setup.export.format,
@@ -109,13 +131,30 @@ def cell_key(setup: Setup, protocol: Protocol, batch: int, load: Load) -> str:
         list(setup.options),
         protocol,
         batch,
-        shape,
+        identity(load),
     ]
-    return sha256(json.dumps(identity, separators=(",", ":")).encode()).hexdigest()[:12]
+    return sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()[:12]
 
 
-def expand(sweeps: Mapping[Setup, Collection[tuple[Protocol, int, Load]]], rounds: int, seed: int) -> Plan:
-    """Lay out ``rounds`` rounds of ``sweeps``; the order within each round comes from ``seed`` alone."""
+def is_peak_of(search: Point, share: Point) -> bool:
+    """Whether ``search`` finds the peak, on the same deployment, that ``share`` takes its rate from."""
+    goal = search[2].goal if isinstance(search[2], Search) else None
+    return goal is Goal.PEAK and isinstance(share[2], PeakShare) and search[:2] == share[:2]
+
+
+def _peaks_first(points: list[Point]) -> None:
+    """Let each search for a peak change places with the first cell that waits for it; no other moves."""
+    for at, search in enumerate(points):
+        waiting = next((place for place in range(at) if is_peak_of(search, points[place])), None)
+        if waiting is not None:
+            points[at], points[waiting] = points[waiting], search
+
+
+def expand(sweeps: Mapping[Setup, Collection[Point]], rounds: int, seed: int) -> Plan:
+    """Lay out ``rounds`` rounds of ``sweeps``; the order within each round comes from ``seed`` alone.
+
+    Within a deployment a peak is searched for before the cells whose rate is a share of it.
+    """
     random = Random(seed)  # noqa: S311 - a shuffle that must be repeatable, not secret
     exports = tuple(dict.fromkeys(setup.export for setup in sweeps))
     replicates: list[Replicate] = []
@@ -125,6 +164,7 @@ def expand(sweeps: Mapping[Setup, Collection[tuple[Protocol, int, Load]]], round
         for setup in setups:
             points = list(sweeps[setup])
             random.shuffle(points)
+            _peaks_first(points)
             cells = tuple(
                 Cell(f"{cell_key(setup, *point)}.r{number}", setup, point[0], point[1], point[2]) for point in points
             )

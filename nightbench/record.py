@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from functools import cache
 from hashlib import sha256
 from typing import Annotated, Any, Literal
@@ -17,24 +16,22 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.types import Discriminator
 
 from nightbench.errors import NightbenchError
-from nightbench.load import Load
+from nightbench.figures import Doubt, Estimate, SearchFigures, Series, StreamFigures
+from nightbench.load import EndedBy, Load
 from nightbench.model import Format, Precision
 from nightbench.server import OptionValue, Protocol
 
 __all__ = [
     "ArtifactRecord",
+    "CalibrationRecord",
     "Case",
     "DeploymentRecord",
-    "Doubt",
-    "Estimate",
     "MeasurementRecord",
     "MissingRecord",
     "ParityRecord",
-    "Reason",
     "Record",
     "RunFinished",
     "RunStarted",
-    "Series",
     "decode",
     "encode",
 ]
@@ -64,59 +61,12 @@ class Case:
     def fingerprint(self) -> str:
         """A hash that names the series. What may change under a series is `MeasurementRecord.context`."""
         kind = type(self.load).__name__
-        body = json.loads(_case_adapter().dump_json(self))
+        # Without what is None: a load that gains a choice keeps its name where that is not taken.
+        body = json.loads(_case_adapter().dump_json(self, exclude_none=True))
+        # Its sha256 names a trace, wherever the file lies.
+        body["load"].get("trace", {}).pop("path", None)
         text = json.dumps({**body, "load_kind": kind}, sort_keys=True, separators=(",", ":"))
         return sha256(text.encode()).hexdigest()[:32]
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A figure with its 95 % interval. A bound is ``None`` where the data cannot give it."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-
-class Reason(StrEnum):
-    """Why a figure is doubted. A doubted figure is shown as doubted and never serves as a baseline."""
-
-    TOO_FEW_SAMPLES = "too_few_samples"
-    NOT_STATIONARY = "not_stationary"
-    ERRORS = "errors"
-    WRONG_OUTPUT = "wrong_output"
-    LATE_SENDS = "late_sends"
-    CLIENT_SATURATED = "client_saturated"
-    RATE_MISSED = "rate_missed"
-    LITTLES_LAW = "littles_law"
-    FOREIGN_LOAD = "foreign_load"
-    SERVER_DIED = "server_died"
-    SERVER_COUNTS_DIFFER = "server_counts_differ"
-    FEW_ROUNDS = "few_rounds"
-
-
-@dataclass(frozen=True, slots=True)
-class Doubt:
-    reason: Reason
-    detail: str
-    figures: tuple[str, ...] = ()
-    """The figures it concerns, such as ``p99``; empty when it concerns the whole cell."""
-
-    @property
-    def whole_cell(self) -> bool:
-        return not self.figures
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """One telemetry source over a cell's window: offsets from the window's start, and values."""
-
-    source: str
-    """``server``, ``client``, ``machine`` or ``gpu<N>``."""
-    metric: str
-    """With its unit: ``cpu_percent``, ``rss_bytes``, ``triton_queue_us``, ..."""
-    offset_ms: tuple[int, ...]
-    values: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +90,7 @@ class RunFinished:
     finished_at: datetime
     status: Literal["completed", "failed", "cancelled"]
     spent_ns: Mapping[str, int]
-    """Where the time went: ``setup``, ``export``, ``deploy``, ``warmup``, ``measure``, ``ours``."""
+    """Where the time went: ``setup``, ``export``, ``calibrate``, ``deploy``, ``warmup``, ``measure``, ``ours``."""
     detail: str = ""
     own_ns_per: Mapping[str, int] = field(default_factory=dict)
     """Our own mean time per ``cell`` and per ``deployment``, beside deploying and measuring."""
@@ -243,6 +193,15 @@ class MeasurementRecord:
     telemetry: tuple[Series, ...]
     context: Mapping[str, str]
     doubts: tuple[Doubt, ...] = ()
+    ended_by: EndedBy = EndedBy.DURATION
+    pacing: str | None = None
+    """How an open loop waited: ``spin`` or ``sleep``."""
+    hiccups_ns: Mapping[str, int] = field(default_factory=dict)
+    """How long the machine itself kept a spinning client from running: ``p99 p999 max``."""
+    ceiling_share: float | None = None
+    """Throughput as a share of what the client reaches against a server that does nothing."""
+    stream: StreamFigures | None = None
+    search: SearchFigures | None = None
     kind: Literal["measurement"] = "measurement"
 
     @property
@@ -252,6 +211,30 @@ class MeasurementRecord:
     @property
     def failed(self) -> int:
         return sum(self.counts.values()) - self.ok
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationRecord:
+    """What the client itself can do with one kind of request, against a server that does nothing."""
+
+    run_id: str
+    round: int
+    """0 before the first. One fixed kind is repeated at the start of each: where it moves, the machine did."""
+    protocol: Protocol
+    model: str
+    batch: int
+    request_bytes: int
+    response_bytes: int
+    started_at: datetime
+    ceiling_rps: Estimate
+    """Throughput at concurrency 16."""
+    floor_ns: Mapping[str, Estimate]
+    """Service time at concurrency 1: quantiles ``p50 p90 p95 p99``."""
+    client_cpu_ns_per_request: float
+    ceiling_by: Literal["client", "server"] = "client"
+    """Which of the two was busier. Where it was the server, the client may reach more."""
+    failure: str | None = None
+    kind: Literal["calibration"] = "calibration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +257,16 @@ class MissingRecord:
     kind: Literal["missing"] = "missing"
 
 
-Record = RunStarted | ArtifactRecord | ParityRecord | DeploymentRecord | MeasurementRecord | MissingRecord | RunFinished
+Record = (
+    RunStarted
+    | ArtifactRecord
+    | ParityRecord
+    | DeploymentRecord
+    | CalibrationRecord
+    | MeasurementRecord
+    | MissingRecord
+    | RunFinished
+)
 
 
 @cache

@@ -4,45 +4,61 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nightbench.load import ClosedLoop, OpenLoop
-from nightbench.record import Case, DeploymentRecord, Estimate, MeasurementRecord
+from nightbench.figures import Estimate
+from nightbench.load import ClosedLoop, OpenLoop, PeakShare, Search
+from nightbench.record import Case, DeploymentRecord, MeasurementRecord
 from nightbench.stats.combine import combine
 from nightbench.stats.moderate import combine_all
 
 __all__ = ["Figures", "over_rounds", "over_starts", "setup_of"]
 
 
-@dataclass(slots=True)
+_SINGLE: Mapping[str, Callable[[MeasurementRecord], Estimate | None]] = {
+    "throughput_rps": lambda record: record.throughput_rps,
+    "offered_rps": lambda record: None if record.offered_rps is None else Estimate(record.offered_rps),
+    "answer_rps": lambda record: record.search.answer_rps if record.search else None,
+    "tokens_per_s": lambda record: record.stream.tokens_per_s if record.stream else None,
+    "goodput_rps": lambda record: record.stream.goodput_rps if record.stream else None,
+}
+_QUANTILES: Mapping[str, Callable[[MeasurementRecord], Mapping[str, Estimate]]] = {
+    "latency_ns": lambda record: record.latency_ns,
+    "service_ns": lambda record: record.service_ns,
+    "ttft_ns": lambda record: record.stream.ttft_ns if record.stream else {},
+    "itl_ns": lambda record: record.stream.itl_ns if record.stream else {},
+}
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """One cell over its rounds."""
 
-    throughput_rps: Estimate | None = None
-    latency_ns: dict[str, Estimate] = field(default_factory=dict)
-    service_ns: dict[str, Estimate] = field(default_factory=dict)
+    single: dict[str, Estimate] = field(default_factory=dict)
+    """``throughput_rps offered_rps answer_rps tokens_per_s goodput_rps``, as far as every round has them."""
+    quantiles: dict[str, dict[str, Estimate]] = field(default_factory=lambda: {name: {} for name in _QUANTILES})
+    """``latency_ns service_ns ttft_ns itl_ns``, each with the quantiles that every round could carry."""
 
 
 def over_rounds(cells: Mapping[str, Sequence[MeasurementRecord]]) -> dict[str, Figures]:
     """Every metric over the rounds, by cell key; empty for a cell without rounds.
 
     The cells of a night lend each other what they know of how much starts differ (`combine_all`), metric by metric
-    and apart for open and closed loops: the rate of an open loop hardly differs, that of a closed one does. A
-    quantile that any round could not carry is left out, not averaged over fewer.
+    and apart for each kind of load: the rate of an open loop hardly differs, that of a closed one does. A figure that
+    any round could not give is left out, not averaged over fewer.
     """
     found = {key: Figures() for key in cells}
-    for kind in (ClosedLoop, OpenLoop):
+    for kind in (ClosedLoop, OpenLoop, PeakShare, Search):
         alike = {key: rounds for key, rounds in cells.items() if rounds and isinstance(rounds[0].case.load, kind)}
         units = {key: setup_of(rounds[0].case) for key, rounds in alike.items()}
-        rates = {key: [record.throughput_rps for record in rounds] for key, rounds in alike.items()}
-        for key, rate in _together(rates, units).items():
-            found[key].throughput_rps = rate
-        latency = {key: [record.latency_ns for record in rounds] for key, rounds in alike.items()}
-        service = {key: [record.service_ns for record in rounds] for key, rounds in alike.items()}
-        for name in _names(latency):
-            for key, estimate in _together(_carried(latency, name), units).items():
-                found[key].latency_ns[name] = estimate
-        for name in _names(service):
-            for key, estimate in _together(_carried(service, name), units).items():
-                found[key].service_ns[name] = estimate
+        for field_name, figure in _SINGLE.items():
+            known = _carried({key: [figure(record) for record in rounds] for key, rounds in alike.items()})
+            for key, estimate in _together(known, units).items():
+                found[key].single[field_name] = estimate
+        for field_name, quantiles in _QUANTILES.items():
+            of_cell = {key: [quantiles(record) for record in rounds] for key, rounds in alike.items()}
+            for name in _names(of_cell):
+                known = _carried({key: [each.get(name) for each in rounds] for key, rounds in of_cell.items()})
+                for key, estimate in _together(known, units).items():
+                    found[key].quantiles[field_name][name] = estimate
     return found
 
 
@@ -68,10 +84,10 @@ def _names(cells: Mapping[str, Sequence[Mapping[str, Estimate]]]) -> Iterable[st
     return dict.fromkeys(name for rounds in cells.values() for each in rounds for name in each)
 
 
-def _carried(cells: Mapping[str, Sequence[Mapping[str, Estimate]]], name: str) -> dict[str, list[Estimate]]:
-    return {
-        key: [each[name] for each in rounds] for key, rounds in cells.items() if all(name in each for each in rounds)
-    }
+def _carried(cells: Mapping[str, Sequence[Estimate | None]]) -> dict[str, list[Estimate]]:
+    """The cells of which every round has the figure."""
+    known = {key: [each for each in rounds if each is not None] for key, rounds in cells.items()}
+    return {key: rounds for key, rounds in known.items() if len(rounds) == len(cells[key])}
 
 
 def _together(groups: Mapping[str, Sequence[Estimate]], units: Mapping[str, str]) -> dict[str, Estimate]:

@@ -40,6 +40,12 @@ class Protocol(StrEnum):
     MULTIPART = "multipart"
     TORCHSERVE = "torchserve"
     TFSERVING_REST = "tfserving-rest"
+    TFSERVING_GRPC = "tfserving-grpc"
+    KSERVE_HTTP_SHM = "kserve-http-shm"
+    """KServe V2 over HTTP; the tensors lie in system shared memory, or a GPU's."""
+    KSERVE_GRPC_SHM = "kserve-grpc-shm"
+    OPENAI = "openai"
+    """OpenAI-compatible chat or completions, streamed as server-sent events."""
     OPAQUE_HTTP = "opaque-http"
     """Given bytes, posted as they are; whatever is answered is not looked into."""
 

@@ -1,55 +1,27 @@
 """Suite files: what a user writes to say what a night measures."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from nightbench.errors import UsageError, nearest
-from nightbench.load import Arrival, ClosedLoop, Load, OpenLoop
+from nightbench.load_entries import Count, LoadEntry, Positive, Strict
 from nightbench.model import Format, Precision
+from nightbench.precision import Precision as HalfWidths
 from nightbench.server import OptionValue, Protocol
 
 __all__ = ["LoadEntry", "Measure", "ModelEntry", "ServerEntry", "Suite", "Sweep", "load_suite", "parse_suite"]
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Count = Annotated[int, Field(gt=0)]
+HalfWidth = Annotated[float, Field(gt=0, lt=1)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class OpenEntry(_Strict):
-    rate_rps: Positive
-    arrival: Arrival = Arrival.POISSON
-
-
-class LoadEntry(_Strict):
-    """Exactly one kind of load: ``closed: 4`` or ``open: {rate_rps: 20}``."""
-
-    closed: Count | None = None
-    open: OpenEntry | None = None
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> "LoadEntry":
-        if (self.closed is None) == (self.open is None):
-            raise ValueError("a load is either 'closed: CONCURRENCY' or 'open: {rate_rps: RATE}'")
-        return self
-
-    @property
-    def load(self) -> Load:
-        if self.open is not None:
-            return OpenLoop(self.open.rate_rps, self.open.arrival)
-        assert self.closed is not None  # noqa: S101 - the validator above; mypy cannot see it
-        return ClosedLoop(self.closed)
-
-
-class _Named(_Strict):
+class _Named(Strict):
     """An entry that may be written as just its name."""
 
     name: Name
@@ -70,20 +42,64 @@ class ServerEntry(_Named):
     """By default the first format the server takes."""
     protocols: Annotated[tuple[Protocol, ...], Field(min_length=1)] | None = None
     """By default the first protocol the server speaks."""
-    options: dict[str, OptionValue] = {}
+    options: dict[str, OptionValue] = Field(default_factory=dict)
 
 
-class Measure(_Strict):
-    """How long each cell is measured."""
+class PrecisionEntry(Strict):
+    """How narrow the intervals of p50 and p99 shall be; what is not named is not asked."""
+
+    p50: HalfWidth | None = None
+    p99: HalfWidth | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.p50 is None and self.p99 is None:
+            raise ValueError("a precision names p50, p99 or both, as in '{p50: 0.02, p99: 0.1}'")
+        return self
+
+
+class StreamBounds(Strict):
+    """What a streamed answer must keep to count as goodput."""
+
+    ttft_ms: Positive | None = None
+    itl_ms: Positive | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.ttft_ms is None and self.itl_ms is None:
+            raise ValueError("a bound names ttft_ms, itl_ms or both, as in '{ttft_ms: 200, itl_ms: 50}'")
+        return self
+
+
+class Measure(Strict):
+    """How each cell is measured, and for how long."""
 
     warmup_s: Positive = 2.0
     """The least that is cut from the start; the stationarity rule may cut more."""
     duration_s: Positive = 10.0
-    """How long requests are sent after ``warmup_s``."""
+    """How long requests are sent after ``warmup_s``: at most, where a ``precision`` is asked for."""
     timeout_s: Positive = 10.0
+    precision: PrecisionEntry | None = None
+    """Measuring ends as soon as figures are known this well."""
+    workers: Count = 1
+    """Processes of the load generator that share each load."""
+    calibrate: bool = True
+    """Whether the load generator itself is measured too, against a server that does nothing."""
+    slo: StreamBounds | None = None
+    """Streamed answers only."""
+
+    @property
+    def half_widths(self) -> HalfWidths | None:
+        """The ``precision`` asked for."""
+        return None if self.precision is None else HalfWidths(self.precision.p50, self.precision.p99)
+
+    @property
+    def stream_slo(self) -> Mapping[str, float]:
+        """The bounds of ``slo`` by name, as far as given."""
+        return {} if self.slo is None else self.slo.model_dump(exclude_none=True)
 
 
-class Sweep(_Strict):
+class Sweep(Strict):
     """Every combination of what it lists."""
 
     models: Annotated[tuple[ModelEntry, ...], Field(min_length=1)]
@@ -93,7 +109,7 @@ class Sweep(_Strict):
     loads: Annotated[tuple[LoadEntry, ...], Field(min_length=1)]
 
 
-class Suite(_Strict):
+class Suite(Strict):
     """One suite file. ``docs/suites.md`` explains each key."""
 
     name: Name
@@ -129,7 +145,8 @@ def load_suite(path: Path) -> tuple[Suite, str]:
     """Read a suite file; also its text, which goes into the run's provenance.
 
     Raises:
-        UsageError: the file cannot be read, is no YAML mapping, or breaks the schema.
+        UsageError: the file cannot be read, is no YAML mapping, breaks the schema, or names a trace that cannot be
+            read.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -137,11 +154,14 @@ def load_suite(path: Path) -> tuple[Suite, str]:
         raise UsageError(f"{path}: cannot be read: {error.strerror}; `nightbench suites` lists suites") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: is not UTF-8 text; save it as UTF-8") from error
-    return parse_suite(text, str(path)), text
+    return parse_suite(text, str(path), path.parent), text
 
 
-def parse_suite(text: str, source: str) -> Suite:
-    """Check ``text`` against the schema; ``source`` names it in the sentence of a `UsageError`."""
+def parse_suite(text: str, source: str, folder: Path = Path()) -> Suite:
+    """Check ``text`` against the schema; ``source`` names it in the sentence of a `UsageError`.
+
+    Paths in it count from ``folder``.
+    """
     try:
         data = yaml.load(text, _UniqueKeyLoader)  # noqa: S506 - a SafeLoader that also refuses twin keys
     except yaml.YAMLError as error:
@@ -153,7 +173,7 @@ def parse_suite(text: str, source: str) -> Suite:
         kind = "empty" if data is None else f"a {type(data).__name__}"
         raise UsageError(f"{source}: is {kind}, not a mapping; start it with `name:` and `sweeps:`")
     try:
-        return Suite.model_validate(data)
+        return Suite.model_validate(data, context={"folder": folder})
     except ValidationError as error:
         raise UsageError(f"{source}: {_sentence(error)}") from error
 

@@ -6,19 +6,19 @@ Reports, terminal tables and Prefect artifacts all read this, so that no two of 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from nightbench.client_limits import CalibrationSummary, calibrations_of
+from nightbench.figures import Doubt, Estimate, Reason
 from nightbench.histogram import LatencyHistogram
-from nightbench.load import Load, OpenLoop
+from nightbench.load import ClosedLoop, EndedBy, Load, OpenLoop, PeakShare, Search
 from nightbench.model import Format, Precision
 from nightbench.record import (
     ArtifactRecord,
+    CalibrationRecord,
     Case,
     DeploymentRecord,
-    Doubt,
-    Estimate,
     MeasurementRecord,
     MissingRecord,
     ParityRecord,
-    Reason,
     Record,
     RunFinished,
     RunStarted,
@@ -26,7 +26,19 @@ from nightbench.record import (
 from nightbench.rounds import Figures, over_rounds, over_starts, setup_of
 from nightbench.server import OptionValue, Protocol
 
-__all__ = ["CellSummary", "DeploymentSummary", "NightSummary", "summarise"]
+__all__ = ["CellSummary", "DeploymentSummary", "NightSummary", "StreamSummary", "summarise"]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSummary:
+    """How the streamed answers of a cell came, over all its rounds."""
+
+    ttft_ns: Mapping[str, Estimate]
+    itl_ns: Mapping[str, Estimate]
+    tokens_per_s: Estimate
+    goodput_rps: Estimate | None
+    slo: Mapping[str, float]
+    """The bounds of ``goodput_rps``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +60,14 @@ class CellSummary:
     throughput_rps: Estimate | None
     latency_ns: Mapping[str, Estimate]
     service_ns: Mapping[str, Estimate]
+    offered_rps: Estimate | None
+    """What was really offered; ``None`` in a closed loop."""
+    answer_rps: Estimate | None
+    """Searches only: the rate or throughput that was looked for. The other figures are those of the chosen steps."""
+    stream: StreamSummary | None
+    """``None`` where not every measured round streamed."""
+    ended_by: Mapping[EndedBy, int]
+    """Rounds by what ended them."""
     ok: int
     failed: int
     outcomes: Mapping[str, int]
@@ -91,6 +111,7 @@ class NightSummary:
     deployments: tuple[DeploymentSummary, ...]
     artifacts: tuple[ArtifactRecord, ...]
     parity: tuple[ParityRecord, ...]
+    calibrations: tuple[CalibrationSummary, ...]
 
     @property
     def doubted_cells(self) -> int:
@@ -127,6 +148,7 @@ def summarise(records: Iterable[Record]) -> NightSummary:
         deployments=_deployments(deployments),
         artifacts=_artifacts(records),
         parity=tuple(dict.fromkeys(record for record in records if isinstance(record, ParityRecord))),
+        calibrations=calibrations_of(record for record in records if isinstance(record, CalibrationRecord)),
     )
 
 
@@ -151,13 +173,16 @@ def _artifacts(records: Iterable[Record]) -> tuple[ArtifactRecord, ...]:
     return tuple(found.values())
 
 
+_KINDS = (ClosedLoop, OpenLoop, PeakShare, Search)
+
+
 def _reading_order(cell: CellSummary) -> tuple[object, ...]:
-    rate = cell.load.rate_rps if isinstance(cell.load, OpenLoop) else cell.load.concurrency
     return (
         cell.model,
         cell.batch,
-        isinstance(cell.load, OpenLoop),
-        rate,
+        _KINDS.index(type(cell.load)),
+        cell.load.size,
+        cell.load.label,
         cell.server,
         cell.protocol,
         cell.cell_key,
@@ -172,7 +197,9 @@ def _cell(
     figures: Figures,
 ) -> CellSummary:
     outcomes: dict[str, int] = {}
+    ended_by: dict[EndedBy, int] = {}
     for record in measured:
+        ended_by[record.ended_by] = ended_by.get(record.ended_by, 0) + 1
         for outcome, count in record.counts.items():
             outcomes[outcome] = outcomes.get(outcome, 0) + count
     source: Case | MissingRecord = measured[0].case if measured else missing[0]
@@ -189,9 +216,13 @@ def _cell(
         load=source.load,
         rounds=len(measured),
         planned_rounds=len({record.round for record in measured} | {record.round for record in missing}),
-        throughput_rps=figures.throughput_rps,
-        latency_ns=figures.latency_ns,
-        service_ns=figures.service_ns,
+        throughput_rps=figures.single.get("throughput_rps"),
+        latency_ns=figures.quantiles["latency_ns"],
+        service_ns=figures.quantiles["service_ns"],
+        offered_rps=figures.single.get("offered_rps"),
+        answer_rps=figures.single.get("answer_rps"),
+        stream=_stream(measured, figures),
+        ended_by=ended_by,
         ok=sum(record.ok for record in measured),
         failed=sum(record.failed for record in measured),
         outcomes=outcomes,
@@ -204,16 +235,36 @@ def _cell(
     )
 
 
+def _stream(measured: Sequence[MeasurementRecord], figures: Figures) -> StreamSummary | None:
+    streams = [record.stream for record in measured if record.stream is not None]
+    if not streams or len(streams) < len(measured):
+        return None
+    return StreamSummary(
+        ttft_ns=figures.quantiles["ttft_ns"],
+        itl_ns=figures.quantiles["itl_ns"],
+        tokens_per_s=figures.single["tokens_per_s"],
+        goodput_rps=figures.single.get("goodput_rps"),
+        slo=streams[0].slo,
+    )
+
+
 def _doubts(measured: Sequence[MeasurementRecord]) -> tuple[Doubt, ...]:
     """Every reason once, with a detail and the number of rounds it concerns; and what only all rounds can show."""
     found: dict[Reason, list[Doubt]] = {}
     for record in measured:
-        for reason, doubt in {doubt.reason: doubt for doubt in record.doubts}.items():
-            found.setdefault(reason, []).append(doubt)
+        for reason in dict.fromkeys(doubt.reason for doubt in record.doubts):
+            found.setdefault(reason, []).append(_worst([doubt for doubt in record.doubts if doubt.reason is reason]))
     doubts = [_over_rounds(reason, doubts, len(measured)) for reason, doubts in found.items()]
     if len(measured) == 1:
         doubts.append(Doubt(Reason.FEW_ROUNDS, "one deployment cannot show how much deployments differ"))
     return tuple(doubts)
+
+
+def _worst(doubts: Sequence[Doubt]) -> Doubt:
+    """One doubt for all of one reason in a round, about everything that any of them is about."""
+    first = min(doubts, key=lambda doubt: len(doubt.figures))
+    figures = () if first.whole_cell else tuple(dict.fromkeys(name for doubt in doubts for name in doubt.figures))
+    return Doubt(first.reason, first.detail, figures)
 
 
 def _over_rounds(reason: Reason, doubts: Sequence[Doubt], rounds: int) -> Doubt:

@@ -18,8 +18,8 @@ from nightbench.settings import Settings
 from nightbench.stopping import Stopped, never
 from tasks import machine
 from tasks.progress import Progress, Silent
-from tasks.request import Request
-from tasks.session import Cancelled, Session
+from tasks.request import SUITE_FOLDER, Request
+from tasks.session import Cancelled, Known, Session
 
 if TYPE_CHECKING:
     from db.store import Store
@@ -77,6 +77,7 @@ def opened(
             progress=progress or Silent(),
             should_stop=should_stop,
             ledger=Ledger(request.earlier_ns),
+            known=Known(peaks_rps=dict(request.peaks_rps)),
         )
         session.folder.mkdir(parents=True, exist_ok=True)
         if not request.started:
@@ -118,7 +119,7 @@ def _started(session: Session, request: Request) -> RunStarted:
         seed=session.suite.seed,
         started_at=datetime.now(UTC),
         hardware=session.hardware,
-        context=session.context,
+        context={**session.context, SUITE_FOLDER: str(request.folder)},
         suite_yaml=request.text,
         planned_cells=len(request.whole.cells),
     )

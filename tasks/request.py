@@ -1,7 +1,7 @@
 """What a run is asked to do: a suite file measured anew, or what an interrupted run left."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,14 +9,19 @@ from pathlib import Path
 from db import spool
 from nightbench.catalog import Catalog, resolve
 from nightbench.errors import UsageError
+from nightbench.load import Goal, Search
 from nightbench.plan import Plan, remaining
-from nightbench.record import DeploymentRecord, MeasurementRecord, RunFinished, RunStarted
+from nightbench.record import DeploymentRecord, MeasurementRecord, Record, RunFinished, RunStarted
+from nightbench.server import Protocol
 from nightbench.settings import Settings
 from nightbench.suite import Suite, load_suite, parse_suite
 from tasks import machine
-from tasks.session import new_run_id
+from tasks.session import new_run_id, planned_name
 
-__all__ = ["Request", "fresh", "resumed", "unfinished"]
+__all__ = ["SUITE_FOLDER", "Request", "fresh", "resumed", "unfinished"]
+
+SUITE_FOLDER = "suite_folder"
+"""In the context of a run's start: where its suite lay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,10 @@ class Request:
     """Whether an earlier process has begun this run."""
     earlier_ns: Mapping[str, int] = field(default_factory=dict)
     """Where the time of those earlier processes went, as far as they could say."""
+    folder: Path = Path()
+    """Where the suite lies: paths in it count from there."""
+    peaks_rps: Mapping[tuple[str, Protocol, int], float] = field(default_factory=dict)
+    """What those processes' searches found, as in `tasks.session.Known`."""
 
 
 def fresh(path: Path, catalog: Catalog, seed: int | None = None) -> Request:
@@ -44,7 +53,7 @@ def fresh(path: Path, catalog: Catalog, seed: int | None = None) -> Request:
             raise UsageError(f"--seed: {seed} is wrong; give a whole number from 0 to 2^63 - 1")
         suite = suite.model_copy(update={"seed": seed})
     plan = resolve(suite, catalog, str(path))
-    return Request(new_run_id(suite.name, datetime.now(UTC)), suite, text, plan, plan)
+    return Request(new_run_id(suite.name, datetime.now(UTC)), suite, text, plan, plan, folder=path.parent.resolve())
 
 
 def resumed(run_id: str, settings: Settings, catalog: Catalog) -> Request:
@@ -61,12 +70,11 @@ def resumed(run_id: str, settings: Settings, catalog: Catalog) -> Request:
     here = machine.hardware(machine.placement())
     if begun.hardware != here:
         raise UsageError(f"run {run_id!r}: was begun on {begun.hardware}, and this is {here}; resume it there")
-    suite = parse_suite(begun.suite_yaml, f"suite of run {run_id}").model_copy(update={"seed": begun.seed})
+    folder = Path(begun.context.get(SUITE_FOLDER, "."))
+    suite = parse_suite(begun.suite_yaml, f"suite of run {run_id}", folder).model_copy(update={"seed": begun.seed})
     whole = resolve(suite, catalog, f"suite of run {run_id}")
     done = {record.cell_id for record in records if isinstance(record, MeasurementRecord)}
-    deployed = Counter(
-        record.deployment_id.partition(".")[0] for record in records if isinstance(record, DeploymentRecord)
-    )
+    deployed = Counter(planned_name(record.deployment_id) for record in records if isinstance(record, DeploymentRecord))
     ends = [record for record in records if isinstance(record, RunFinished)]
     return Request(
         run_id,
@@ -76,6 +84,8 @@ def resumed(run_id: str, settings: Settings, catalog: Catalog) -> Request:
         _renamed(remaining(whole, done), deployed),
         started=True,
         earlier_ns=ends[-1].spent_ns if ends else {},
+        folder=folder,
+        peaks_rps=_peaks(records),
     )
 
 
@@ -89,6 +99,18 @@ def unfinished(settings: Settings) -> str:
         if begun and begun.hardware == here and "completed" not in ends and not spool.is_written(path):
             return path.stem
     raise UsageError("--resume: no run on this machine is unfinished; start one with `nightbench run SUITE`")
+
+
+def _peaks(records: Iterable[Record]) -> dict[tuple[str, Protocol, int], float]:
+    """A search that is done is not done again; what it found holds for the rest of its round."""
+    return {
+        (planned_name(record.deployment_id), record.case.protocol, record.case.batch): record.search.answer_rps.value
+        for record in records
+        if isinstance(record, MeasurementRecord)
+        and record.search is not None
+        and isinstance(record.case.load, Search)
+        and record.case.load.goal is Goal.PEAK
+    }
 
 
 def _renamed(plan: Plan, deployed: Mapping[str, int]) -> Plan:

@@ -13,8 +13,8 @@ from nightbench.catalog import Catalog
 from nightbench.errors import NightbenchError
 from nightbench.ledger import Ledger
 from nightbench.plan import Plan
-from nightbench.record import Record
-from nightbench.server import ServerSpec
+from nightbench.record import CalibrationRecord, Record
+from nightbench.server import Protocol, ServerSpec
 from nightbench.settings import Settings
 from nightbench.stopping import never
 from nightbench.suite import Suite
@@ -24,7 +24,7 @@ from tasks.progress import Progress, Silent
 if TYPE_CHECKING:
     from db.store import Store  # SQLAlchemy is not on every machine that measures
 
-__all__ = ["Cancelled", "Session", "new_run_id"]
+__all__ = ["Cancelled", "Known", "Session", "new_run_id", "planned_name"]
 
 
 class Cancelled(NightbenchError):
@@ -36,6 +36,22 @@ class Cancelled(NightbenchError):
 def new_run_id(suite: str, now: datetime) -> str:
     """Sorts by time, says what ran, and is never given twice."""
     return f"{now:%Y%m%d-%H%M%S}-{suite}-{secrets.token_hex(2)}"
+
+
+def planned_name(deployment_id: str) -> str:
+    """The name of a deployment in the plan; made again in a resumed run it has a number besides."""
+    return deployment_id.partition(".")[0]
+
+
+@dataclass(slots=True)
+class Known:
+    """What the run found out and later cells need."""
+
+    ceilings_rps: dict[tuple[Protocol, str, int], float] = field(default_factory=dict)
+    """What the client itself reaches, by protocol, model and batch."""
+    canaries: list[CalibrationRecord] = field(default_factory=list)
+    peaks_rps: dict[tuple[str, Protocol, int], float] = field(default_factory=dict)
+    """What searches for the peak found, by `planned_name` of the deployment, protocol and batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +74,7 @@ class Session:
     """For what engines and probes need while they work; gone with the run, however it ends."""
     progress: Progress = field(default_factory=Silent)
     ledger: Ledger = field(default_factory=Ledger)
+    known: Known = field(default_factory=Known)
     should_stop: Callable[[], bool] = never
 
     @property

@@ -1,6 +1,6 @@
 """What each reason to doubt a figure means, and what a reader may still make of it."""
 
-from nightbench.record import Reason
+from nightbench.figures import Reason
 
 __all__ = ["explain", "title"]
 
@@ -51,12 +51,47 @@ _EXPLANATIONS = {
         "Too few fresh deployments for an interval between them. The spread from one start to the next is "
         "usually larger than the spread within one, so a figure from a single start may not come again."
     ),
+    Reason.OVER_SATURATED: (
+        "More was offered than the server could answer, so the backlog only grew and sending was ended early. The "
+        "latency says no more than that: it would have grown for as long as one cared to send. The throughput is "
+        "what the server does when overloaded."
+    ),
+    Reason.BIMODAL: (
+        "The latencies fall into two groups, as with a cache that answers some requests or a batch that some "
+        "requests just miss. A median between the groups describes neither: read the distribution instead."
+    ),
+    Reason.CLIENT_CEILING: (
+        "The throughput came close to what the load generator itself reaches against a server that does nothing "
+        "(see the client's own limits). A faster server might have looked the same."
+    ),
+    Reason.GPU_THROTTLED: (
+        "The GPU lowered its clocks during the window, for heat or for power. Another night, or another machine, "
+        "may find it faster."
+    ),
+    Reason.GPU_SHARED: (
+        "Another process used the GPU during the window. The server had less of it than it was promised."
+    ),
+    Reason.CANARY_MOVED: (
+        "The same small piece of work, repeated all night, took unusually long around this window. The machine "
+        "itself was not as fast as in the rest of the night, whatever the server did."
+    ),
+    Reason.SEARCH_OPEN: (
+        "The search ended without an answer that its steps support: it ran out of loads to try, or the figures of "
+        "its steps are too uncertain to tell them apart. The answer bounds the true one at best."
+    ),
+}
+
+_SPELT = {
+    Reason.LITTLES_LAW: "Little's law",
+    Reason.OVER_SATURATED: "over-saturated",
+    Reason.GPU_THROTTLED: "GPU throttled",
+    Reason.GPU_SHARED: "GPU shared",
 }
 
 
 def title(reason: Reason) -> str:
     """The reason in words: ``late sends``."""
-    return reason.value.replace("_", " ").replace("littles law", "Little's law")
+    return _SPELT.get(reason, reason.value.replace("_", " "))
 
 
 def explain(reason: Reason) -> str:

@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 
-from dashboards.report.plots import concurrency, distribution, open_loop, startup, throughput
+from dashboards.report.plots import concurrency, distribution, open_loop, search, startup, throughput
 from dashboards.report.plots.base import Plot
 from dashboards.report.plots.group import by_model
 from dashboards.report.series import Looks
-from nightbench.summary import DeploymentSummary, NightSummary
+from nightbench.load import OpenLoop, PeakShare, Search
+from nightbench.summary import CellSummary, DeploymentSummary, NightSummary
 
-__all__ = ["PlotSection", "sections"]
+__all__ = ["PlotSection", "searches", "sections"]
 
 _SHOWN = ("p50", "p99")
+_AT_PEAK_SHARE = " Shares of a peak stand at the rate that was offered, which differs from server to server."
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,35 @@ def sections(night: NightSummary, looks: Looks) -> list[PlotSection]:
     ]
 
 
+def searches(night: NightSummary, looks: Looks) -> PlotSection | None:
+    """The way of every search; ``None`` where nothing was searched for."""
+    groups: dict[tuple[str, str, int], list[CellSummary]] = {}
+    for cell in night.cells:
+        if isinstance(cell.load, Search) and cell.rounds:
+            groups.setdefault((cell.model, cell.load.label, cell.batch), []).append(cell)
+    if not groups:
+        return None
+    batches = len({batch for _, _, batch in groups}) > 1
+    plots = tuple(
+        Plot(
+            f"{model}: {label}{f' · batch {batch}' * batches}",
+            "Each step of each round, with its 95 % interval; the large marker is the answer, hollow ones are doubted.",
+            figure,
+        )
+        for (model, label, batch), cells in groups.items()
+        if (figure := search.figure(cells, looks)) is not None
+    )
+    return PlotSection(
+        "searches",
+        "Searches",
+        "A search tries loads one after the other on a fresh deployment until it finds what it looks for: the highest "
+        "throughput (peak), the highest rate whose p99 keeps a bound, or the load beyond which latency grows faster "
+        "than throughput (knee).",
+        plots,
+        "No step of a search could be drawn.",
+    )
+
+
 def _throughput(night: NightSummary, looks: Looks) -> tuple[Plot, ...]:
     return tuple(
         Plot(
@@ -103,7 +134,8 @@ def _concurrency(night: NightSummary, looks: Looks) -> tuple[Plot, ...]:
 
 
 def _distribution(night: NightSummary, looks: Looks) -> tuple[Plot, ...]:
-    loads = dict.fromkeys(cell.load for cell in night.cells)
+    # The answers of a search are loads of their own, one a server.
+    loads = dict.fromkeys(cell.load for cell in night.cells if not isinstance(cell.load, Search))
     return tuple(
         Plot(
             f"{model}: {load.label}",
@@ -119,15 +151,20 @@ def _distribution(night: NightSummary, looks: Looks) -> tuple[Plot, ...]:
 
 
 def _open_loop(night: NightSummary, looks: Looks) -> tuple[Plot, ...]:
+    groups: dict[tuple[str, str], list[CellSummary]] = {}
+    for cell in night.cells:
+        if isinstance(cell.load, OpenLoop | PeakShare):
+            groups.setdefault((cell.model, cell.load.spacing), []).append(cell)
+    several = len({spacing for _, spacing in groups}) > 1
     return tuple(
         Plot(
-            model,
+            f"{model}: {spacing} arrivals" if several else model,
             "Latency in milliseconds from the time a request was due: p50 and p99 with 95 % intervals. "
-            "Hollow markers are doubted.",
+            f"Hollow markers are doubted.{_AT_PEAK_SHARE * any(isinstance(cell.load, PeakShare) for cell in cells)}",
             figure,
             wide=True,
         )
-        for model, cells in by_model(night.cells).items()
+        for (model, spacing), cells in sorted(groups.items())
         if (figure := open_loop.figure(cells, looks)) is not None
     )
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from dashboards.report import format as fmt
 from dashboards.report.series import Looks
-from nightbench.load import ClosedLoop
-from nightbench.record import Estimate
+from nightbench.figures import Estimate
+from nightbench.load import ClosedLoop, PeakShare, Search
 from nightbench.server import Protocol
 from nightbench.summary import CellSummary, NightSummary
 
@@ -43,7 +43,7 @@ class Contest:
     p50: Standing | None
     p99: Standing | None
     throughput: Standing | None
-    """``None`` in an open loop, where throughput is given rather than found."""
+    """Of a search, its answer. ``None`` in an open loop, where throughput is given rather than found."""
 
 
 def separates(best: Estimate, other: Estimate, *, higher_is_better: bool) -> bool:
@@ -54,21 +54,27 @@ def separates(best: Estimate, other: Estimate, *, higher_is_better: bool) -> boo
 
 
 def contests(night: NightSummary, looks: Looks) -> list[Contest]:
-    """One for each model, batch and load at which at least two undoubted servers were measured."""
+    """One for each model, batch and load at which at least two undoubted servers were measured.
+
+    Shares of the peak are no equal loads: each server has a peak of its own. Searches compete by their answers alone.
+    """
     groups: dict[tuple[str, int, str], list[CellSummary]] = {}
     for cell in night.cells:
+        if isinstance(cell.load, PeakShare):
+            continue
         if cell.rounds and not cell.doubted and cell.protocol is not Protocol.IN_PROCESS:
             groups.setdefault((cell.model, cell.batch, cell.load.label), []).append(cell)
     batches = {cell.batch for cell in night.cells}
     found = []
     for (model, batch, load), cells in groups.items():
         entries = [(looks.of(cell).label, cell) for cell in cells]
+        searched = isinstance(cells[0].load, Search)
         contest = Contest(
             model=model,
             load=f"{load} · batch {batch}" if len(batches) > 1 else load,
-            p50=_latency(entries, "p50"),
-            p99=_latency(entries, "p99"),
-            throughput=_throughput(entries) if isinstance(cells[0].load, ClosedLoop) else None,
+            p50=None if searched else _latency(entries, "p50"),
+            p99=None if searched else _latency(entries, "p99"),
+            throughput=_throughput(entries) if isinstance(cells[0].load, ClosedLoop | Search) else None,
         )
         if contest.p50 or contest.p99 or contest.throughput:
             found.append(contest)
@@ -108,7 +114,10 @@ def _latency(entries: Sequence[tuple[str, CellSummary]], quantile: str) -> Stand
 
 
 def _throughput(entries: Sequence[tuple[str, CellSummary]]) -> Standing | None:
-    known = [(name, cell.throughput_rps) for name, cell in entries if cell.throughput_rps is not None]
+    rates = [
+        (name, cell.answer_rps if isinstance(cell.load, Search) else cell.throughput_rps) for name, cell in entries
+    ]
+    known = [(name, rate) for name, rate in rates if rate is not None]
     return _standing(known, fmt.rate, higher_is_better=True)
 
 
@@ -128,7 +137,7 @@ def _standing(
 
 
 def troubles(night: NightSummary) -> list[str]:
-    """What went wrong tonight, one sentence each: starts, exports and parity."""
+    """What went wrong tonight, one sentence each: starts, exports, calibrations and parity."""
     sentences = [
         f"{setup.server} did not come up with {setup.model} in {setup.failed} of {setup.starts} starts."
         for setup in night.deployments
@@ -136,6 +145,12 @@ def troubles(night: NightSummary) -> list[str]:
     ]
     sentences += [
         f"{record.model} could not be exported to {record.format}." for record in night.artifacts if record.failure
+    ]
+    sentences += [
+        f"The client could not be calibrated for {each.protocol} with {each.model or 'the canary'} in "
+        f"{len(each.failures)} of {each.times} attempts."
+        for each in night.calibrations
+        if each.failures
     ]
     failed = dict.fromkeys((record.model, record.format) for record in night.parity if not record.passed)
     sentences += [f"{model} as {format_} differs from PyTorch by more than its tolerance." for model, format_ in failed]

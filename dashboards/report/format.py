@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from math import floor, isfinite, log10
 
-from nightbench.record import Estimate
+from nightbench.figures import Estimate
 
 __all__ = [
     "NOTHING",
@@ -22,6 +22,7 @@ __all__ = [
     "rate",
     "scientific",
     "share",
+    "short",
     "size",
 ]
 
@@ -30,6 +31,7 @@ NOTHING = "\N{EN DASH}"
 
 _DIGITS = 3
 _MOST_DIGITS = 5
+_NS_PER_US = 1e3
 _NS_PER_MS = 1e6
 _NS_PER_S = 1e9
 _MIB = 2.0**20
@@ -85,6 +87,11 @@ def duration(estimate: Estimate | None) -> Shown:
     if estimate is not None and estimate.value >= _NS_PER_S:
         return _shown(estimate, "s", _NS_PER_S)
     return _shown(estimate, "ms", _NS_PER_MS)
+
+
+def short(estimate: Estimate | None) -> Shown:
+    """Nanoseconds as microseconds: the times of the client itself."""
+    return _shown(estimate, "µs", _NS_PER_US)
 
 
 def memory(estimate: Estimate | None) -> Shown:

@@ -10,12 +10,14 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
-from dashboards.report import doubts, figures, findings, tables
+from dashboards.report import client, doubts, figures, findings, tables
 from dashboards.report import format as fmt
 from dashboards.report.plots.base import Plot
+from dashboards.report.searches import searches
 from dashboards.report.series import Looks
+from dashboards.report.streams import bounds, streams
 from dashboards.report.theme import swaps
-from nightbench.record import Reason
+from nightbench.figures import Reason
 from nightbench.summary import NightSummary
 
 __all__ = ["render", "write"]
@@ -86,7 +88,12 @@ def _content(night: NightSummary) -> Mapping[str, Any]:
         "looks": looks.legend,
         "colours": {look.colour: swaps()[look.colour] for look in looks.legend},
         "groups": tables.results(night, looks),
+        "searches": searches(night, looks),
+        "search_plots": figures.searches(night, looks),
+        "streams": streams(night, looks),
+        "stream_bounds": bounds(night),
         "sections": figures.sections(night, looks),
+        "client": client.calibrations(night.calibrations),
         "deployments": tables.deployments(night, looks),
         "artifacts": tables.artifacts(night.artifacts),
         "parity": tables.parity(night.parity),

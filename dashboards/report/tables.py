@@ -7,7 +7,9 @@ from typing import Literal
 from dashboards.report import format as fmt
 from dashboards.report.doubts import title
 from dashboards.report.series import Looks, setup_names
-from nightbench.record import ArtifactRecord, Doubt, ParityRecord
+from nightbench.figures import Doubt, Reason
+from nightbench.load import EndedBy, PeakShare
+from nightbench.record import ArtifactRecord, ParityRecord
 from nightbench.server import OptionValue
 from nightbench.summary import CellSummary, DeploymentSummary, NightSummary
 
@@ -28,11 +30,17 @@ __all__ = [
 ]
 
 _QUANTILES = ("p50", "p95", "p99")
+_ENDED = {
+    EndedBy.REQUESTS: "all requests sent",
+    EndedBy.PRECISION: "as precise as asked",
+    EndedBy.OVER_SATURATED: "the backlog only grew",
+    EndedBy.ROWS: "no memory for more requests",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something to know about a row: a doubt, or why it was not measured."""
+    """Something to know about a row: an answer, a doubt, what ended it, or why it was not measured."""
 
     label: str
     detail: str
@@ -147,10 +155,33 @@ def _result(cell: CellSummary, looks: Looks) -> ResultRow:
         errors=_errors(cell) if measured else "",
         ways=_ways(cell),
         notes=(
+            *_found(cell),
             *(Note(_titled(doubt), doubt.detail) for doubt in cell.doubts),
+            *_ended(cell),
             *_missing(cell),
         ),
     )
+
+
+def _found(cell: CellSummary) -> list[Note]:
+    """What a load came to that was not known beforehand."""
+    if cell.answer_rps is not None:
+        return [Note("answer", str(fmt.rate(cell.answer_rps)))]
+    if isinstance(cell.load, PeakShare) and cell.offered_rps is not None:
+        return [Note("offered", str(fmt.rate(cell.offered_rps)))]
+    return []
+
+
+def _ended(cell: CellSummary) -> list[Note]:
+    """What ended its rounds, beside their duration and what the doubts say."""
+    told = {EndedBy.DURATION}
+    if any(doubt.reason is Reason.OVER_SATURATED for doubt in cell.doubts):
+        told.add(EndedBy.OVER_SATURATED)
+    return [
+        Note("ended early", f"{_ENDED[way]} in {rounds} of {cell.rounds} rounds")
+        for way, rounds in cell.ended_by.items()
+        if way not in told
+    ]
 
 
 def _titled(doubt: Doubt) -> str:

@@ -41,8 +41,11 @@ def plan(suite: str, /) -> None:
     timing = chosen.measure
     starts = {name: server.start_estimate_s for name, server in catalog.servers.items()}
     estimate_s = night.estimate_s(timing.warmup_s + timing.duration_s, starts)
+    # With a precision to reach, the duration is a budget.
+    roughly = "about" if timing.precision is None else "at most"
     console.print(
         f"{len(night.cells)} cells in {night.rounds} rounds, {len(night.replicates)} deployments, "
-        f"{len(night.exports)} exports; about {in_words(estimate_s * 1e9)} once exports and environments are cached",
+        f"{len(night.exports)} exports; {roughly} {in_words(estimate_s * 1e9)} once exports and environments are "
+        "cached",
         highlight=False,
     )

@@ -19,6 +19,10 @@ _CODECS: Mapping[Protocol, str] = {
     Protocol.MULTIPART: "Multipart",
     Protocol.TORCHSERVE: "TorchServe",
     Protocol.TFSERVING_REST: "TfServingRest",
+    Protocol.TFSERVING_GRPC: "TfServingGrpc",
+    Protocol.KSERVE_HTTP_SHM: "KServeHttpShm",
+    Protocol.KSERVE_GRPC_SHM: "KServeGrpcShm",
+    Protocol.OPENAI: "OpenAi",
     Protocol.OPAQUE_HTTP: "OpaqueHttp",
 }
 """Each codec's class; its module bears the protocol's name."""

@@ -23,4 +23,10 @@ class Codec(Protocol):
         """The outputs by name, with their batch axis; `ValueError` if the body is not such an answer."""
 
     def wire(self) -> Wire:
-        """The framing for one new connection."""
+        """The framing for one new connection. A codec whose ``streaming`` is true gives a `StreamingWire`."""
+
+    streaming: bool
+    """Whether the parts of an answer are timed one by one."""
+
+    def close(self) -> None:
+        """Give back what the codec took beside memory, shared memory regions say. Called once, after the last reply."""

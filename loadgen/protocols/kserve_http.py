@@ -17,11 +17,13 @@ from loadgen.wire.http1 import Http1, request_bytes
 from nightbench.model import DType, TensorSpec
 from nightbench.server import Endpoint
 
-__all__ = ["KServeHttp"]
+__all__ = ["KServeHttp", "described_outputs"]
 
 
 class KServeHttp:
     """Implements `loadgen.protocols.base.Codec`."""
+
+    streaming = False
 
     def __init__(
         self, endpoint: Endpoint, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], batch: int
@@ -61,7 +63,7 @@ class KServeHttp:
         try:
             # One byte is one character in Latin-1, so the end found in the text is the end in the bytes.
             _, json_end = json.JSONDecoder().raw_decode(body.decode("latin-1"))
-            outputs = _outputs(json.loads(body[:json_end]))
+            outputs = described_outputs(json.loads(body[:json_end]))
         except RecursionError as error:
             raise ValueError("the answer's JSON is nested too deeply") from error
         at = len(body) - sum(size for _, size in outputs.values() if size is not None)
@@ -77,9 +79,15 @@ class KServeHttp:
     def wire(self) -> Http1:
         return Http1()
 
+    def close(self) -> None:
+        """Nothing is held."""
 
-def _outputs(answer: Any) -> dict[str, tuple[dict[str, Any], int | None]]:
-    """Each described output by name, with the size of its binary part if it has one."""
+
+def described_outputs(answer: Any) -> dict[str, tuple[dict[str, Any], int | None]]:
+    """What an answer's JSON says of each output, by name, with the size of its binary part if it has one.
+
+    `ValueError` if it says something else.
+    """
     outputs: dict[str, tuple[dict[str, Any], int | None]] = {}
     try:
         for described in answer["outputs"]:

@@ -12,6 +12,8 @@ __all__ = ["Posted"]
 class Posted:
     """The part of `loadgen.protocols.base.Codec` that is the same for all of them."""
 
+    streaming = False
+
     def __init__(
         self, endpoint: Endpoint, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], batch: int
     ) -> None:
@@ -22,3 +24,6 @@ class Posted:
 
     def wire(self) -> Http1:
         return Http1()
+
+    def close(self) -> None:
+        """Nothing is held."""

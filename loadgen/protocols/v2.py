@@ -1,17 +1,19 @@
 """The two protobuf messages of a KServe V2 inference, written and read without protobuf.
 
 The load engine may run beside a model in a foreign environment, so it brings NumPy and little else. Field numbers
-are those of `grpc_predict_v2.proto` (Open Inference Protocol); encoding as in protobuf.dev/programming-guides/encoding.
+are those of `grpc_predict_v2.proto` (Open Inference Protocol).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["decode_response", "encode_request"]
+from loadgen.protocols.protobuf import Value, bytes_field, fields, message_of, signed, varint, varints
+
+__all__ = ["decode_response", "described_outputs", "encode_request"]
 
 _DATATYPES: Mapping[str, str] = {
     "BOOL": "|b1",
@@ -29,7 +31,6 @@ _DATATYPES: Mapping[str, str] = {
 }
 _NAMES = {np.dtype(code): name for name, code in _DATATYPES.items()}
 
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _CONTENTS: Mapping[str, int] = {
     "BOOL": 1,
     "INT8": 2,
@@ -47,8 +48,6 @@ _CONTENTS: Mapping[str, int] = {
 _VARINT_CONTENTS = {1: np.bool_, 2: np.int32, 3: np.int64, 4: np.uint32, 5: np.uint64}
 _FIXED_CONTENTS = {6: "<f4", 7: "<f8"}
 
-_Value = int | memoryview
-
 
 def encode_request(model: str, inputs: Mapping[str, NDArray[np.generic]], outputs: Iterable[str] = ()) -> bytes:
     """A ModelInferRequest with its tensors as raw bytes, asking for ``outputs`` by name (all if none is named).
@@ -60,12 +59,12 @@ def encode_request(model: str, inputs: Mapping[str, NDArray[np.generic]], output
         datatype = _NAMES.get(array.dtype.newbyteorder("<"))
         if datatype is None:
             raise ValueError(f"input {name!r}: {array.dtype} is no KServe V2 datatype")
-        shape = b"".join(_varint(extent) for extent in array.shape)
-        tensor = _bytes(1, name.encode()) + _bytes(2, datatype.encode()) + (_bytes(3, shape) if shape else b"")
-        tensors.append(_bytes(5, tensor))
-        contents.append(_bytes(7, array.astype(_DATATYPES[datatype], order="C", copy=False).tobytes()))
-    wanted = (_bytes(6, _bytes(1, name.encode())) for name in outputs)
-    return b"".join((_bytes(1, model.encode()), *tensors, *wanted, *contents))
+        shape = b"".join(varint(extent) for extent in array.shape)
+        tensor = bytes_field(1, name.encode()) + bytes_field(2, datatype.encode())
+        tensors.append(bytes_field(5, tensor + (bytes_field(3, shape) if shape else b"")))
+        contents.append(bytes_field(7, array.astype(_DATATYPES[datatype], order="C", copy=False).tobytes()))
+    wanted = (bytes_field(6, bytes_field(1, name.encode())) for name in outputs)
+    return b"".join((bytes_field(1, model.encode()), *tensors, *wanted, *contents))
 
 
 def decode_response(body: bytes) -> dict[str, NDArray[np.generic]]:
@@ -73,21 +72,20 @@ def decode_response(body: bytes) -> dict[str, NDArray[np.generic]]:
 
     `ValueError` if ``body`` is not such a message, or its contents do not fit the shapes it claims.
     """
-    tensors: list[_Tensor] = []
-    raw: list[memoryview] = []
-    for number, value in _fields(memoryview(body)):
-        if number == 5:
-            tensors.append(_tensor(_message(value)))
-        elif number == 6:
-            raw.append(_message(value))
-    if raw and len(raw) != len(tensors):
-        raise ValueError(f"{len(tensors)} outputs with {len(raw)} raw contents")
-    answers: dict[str, NDArray[np.generic]] = {}
-    for index, tensor in enumerate(tensors):
-        if tensor.name in answers:
-            raise ValueError(f"two outputs are named {tensor.name!r}")
-        answers[tensor.name] = _array(tensor, raw[index] if raw else None)
-    return answers
+    return {tensor.name: _array(tensor, raw) for tensor, raw in _outputs(body)}
+
+
+def described_outputs(body: bytes) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Datatype and shape, by name, of the outputs of a ModelInferResponse whose contents lie elsewhere.
+
+    `ValueError` if ``body`` is not such a message, or holds contents after all.
+    """
+    described: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for tensor, raw in _outputs(body):
+        if raw or tensor.contents:
+            raise ValueError(f"output {tensor.name!r} came in the message, not in shared memory")
+        described[tensor.name] = tensor.datatype, tuple(tensor.shape)
+    return described
 
 
 @dataclass(slots=True)
@@ -101,31 +99,48 @@ class _Tensor:
     """Typed contents by field number of InferTensorContents, in pieces."""
 
 
+def _outputs(body: bytes) -> list[tuple[_Tensor, memoryview | None]]:
+    """The outputs of a ModelInferResponse, each with its raw contents if they came so; no name comes twice."""
+    tensors: dict[str, _Tensor] = {}
+    raw: list[memoryview | None] = []
+    for number, value in fields(memoryview(body)):
+        if number == 5:
+            tensor = _tensor(message_of(value))
+            if tensor.name in tensors:
+                raise ValueError(f"two outputs are named {tensor.name!r}")
+            tensors[tensor.name] = tensor
+        elif number == 6:
+            raw.append(message_of(value))
+    if raw and len(raw) != len(tensors):
+        raise ValueError(f"{len(tensors)} outputs with {len(raw)} raw contents")
+    return list(zip(tensors.values(), raw or [None] * len(tensors), strict=True))
+
+
 def _tensor(message: memoryview) -> _Tensor:
     tensor = _Tensor()
-    for number, value in _fields(message):
+    for number, value in fields(message):
         if number == 1:
-            tensor.name = str(_message(value), "utf-8")
+            tensor.name = str(message_of(value), "utf-8")
         elif number == 2:
-            tensor.datatype = str(_message(value), "utf-8")
+            tensor.datatype = str(message_of(value), "utf-8")
         elif number == 3:
-            tensor.shape += [_signed(extent) for extent in _varints(value)]
+            tensor.shape += [signed(extent) for extent in varints(value)]
         elif number == 5:
-            for kind, piece in _fields(_message(value)):
+            for kind, piece in fields(message_of(value)):
                 tensor.contents.setdefault(kind, []).append(_typed(kind, piece))
     return tensor
 
 
-def _typed(kind: int, piece: _Value) -> NDArray[np.generic]:
+def _typed(kind: int, piece: Value) -> NDArray[np.generic]:
     """One piece of typed contents; repeated numbers may be packed or come one by one."""
     if kind in _FIXED_CONTENTS:
         code = _FIXED_CONTENTS[kind]
-        message = _message(piece)
+        message = message_of(piece)
         if len(message) % np.dtype(code).itemsize:
             raise ValueError("typed contents of a torn length")
         return np.frombuffer(message, code)
     if kind in _VARINT_CONTENTS:
-        wide = np.array(_varints(piece), np.uint64)
+        wide = np.array(varints(piece), np.uint64)
         return wide.astype(_VARINT_CONTENTS[kind])
     raise ValueError(f"typed contents of kind {kind} are no numbers")
 
@@ -151,76 +166,3 @@ def _array(tensor: _Tensor, raw: memoryview | None) -> NDArray[np.generic]:
         if len(flat) != count:
             raise ValueError(f"output {tensor.name!r}: {len(flat)} values do not fill shape {tensor.shape}")
     return flat.reshape(tensor.shape)
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, _Value]]:
-    """Every field of a message in order: its number, and an integer or the bytes it holds."""
-    at, size = 0, len(message)
-    while at < size:
-        tag, at = _read_varint(message, at)
-        number, kind = tag >> 3, tag & 7
-        if not 0 < number < 2**29:
-            raise ValueError(f"field number {number}")
-        if kind == _VARINT:
-            value, at = _read_varint(message, at)
-            yield number, value
-            continue
-        if kind == _LENGTH:
-            length, at = _read_varint(message, at)
-        elif kind in (_FIXED32, _FIXED64):
-            length = 4 if kind == _FIXED32 else 8
-        else:
-            raise ValueError(f"wire type {kind}")
-        if length > size - at:
-            raise ValueError("a field reaches beyond its message")
-        yield number, message[at : at + length]
-        at += length
-
-
-def _message(value: _Value) -> memoryview:
-    if isinstance(value, memoryview):
-        return value
-    raise ValueError("a number where bytes belong")
-
-
-def _varints(value: _Value) -> Sequence[int]:
-    """A repeated integer field: one alone, or all of them packed."""
-    if isinstance(value, int):
-        return (value,)
-    numbers, at = [], 0
-    while at < len(value):
-        number, at = _read_varint(value, at)
-        numbers.append(number)
-    return numbers
-
-
-def _read_varint(message: memoryview, at: int) -> tuple[int, int]:
-    """An unsigned 64-bit number and where it ends."""
-    number = 0
-    for shift in range(0, 70, 7):
-        if at >= len(message):
-            raise ValueError("a number reaches beyond its message")
-        byte = message[at]
-        at += 1
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return number & 0xFFFF_FFFF_FFFF_FFFF, at
-    raise ValueError("a number of more than ten bytes")
-
-
-def _signed(number: int) -> int:
-    return number - 2**64 if number >= 2**63 else number
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def _bytes(number: int, value: bytes) -> bytes:
-    """A field of bytes, a string or a message."""
-    return _varint(number << 3 | _LENGTH) + _varint(len(value)) + value

@@ -1,5 +1,6 @@
 """What process trees and the machine around them use, by psutil."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
@@ -19,28 +20,39 @@ class Usage:
 
 
 class ProcessTree:
-    """A process and its descendants, which may come and go.
+    """Processes and their descendants, which may come and go. Each counts once, whatever roots it descends from.
 
     ``rescan_every`` readings the system's process list is walked for new ones; walking it costs milliseconds.
     A process counts from when it was first seen, and one that ends loses what it used since the last reading.
     """
 
-    def __init__(self, pid: int, rescan_every: int = 5) -> None:
-        self.pid = pid
+    def __init__(self, *pids: int, rescan_every: int = 5) -> None:
         self._rescan_every = rescan_every
         self._readings = 0
-        self._root: psutil.Process | None
-        try:
-            self._root = psutil.Process(pid)
-        except (psutil.Error, ValueError, OverflowError):
-            self._root = None
+        self._grown = False
+        """Whether a root was added since the last rescan."""
+        self._roots: list[psutil.Process] = []
         self._cpu_s: dict[psutil.Process, float] = {}
         """Each member's processor time at the last reading."""
         self._members: list[psutil.Process] = []
+        for pid in pids:
+            self.add(pid)
+
+    def add(self, pid: int) -> None:
+        """Watch another process and its descendants, from the next reading on. Any thread may call this."""
+        with suppress(psutil.Error, ValueError, OverflowError):
+            self._roots.append(psutil.Process(pid))
+            self._grown = True
+
+    @property
+    def pids(self) -> frozenset[int]:
+        """Those that were alive at the last reading."""
+        return frozenset(process.pid for process in self._members)
 
     def read(self) -> Usage | None:
-        """The tree's usage; ``None`` once nothing of it is alive."""
-        if self._readings % self._rescan_every == 0:
+        """The trees' usage; ``None`` once nothing of them is alive."""
+        if self._grown or self._readings % self._rescan_every == 0:
+            self._grown = False
             self._rescan()
         self._readings += 1
         used_s, rss_bytes, threads = 0.0, 0, 0
@@ -65,13 +77,12 @@ class ProcessTree:
         return Usage(max(0.0, used_s), rss_bytes, threads) if seen else None
 
     def _rescan(self) -> None:
-        if self._root is None:
-            return
-        try:
-            self._members = [self._root, *self._root.children(recursive=True)]
-        except psutil.Error:
-            # The root is gone: those of its children that outlive it still count.
-            self._root = None
+        # Those that outlive the root they descend from still count.
+        members = dict.fromkeys(self._members)
+        for root in self._roots:
+            with suppress(psutil.Error):
+                members |= dict.fromkeys([root, *root.children(recursive=True)])
+        self._members = list(members)
 
 
 class MachineCpu:

@@ -1,16 +1,16 @@
 """Triton's own counters, as differences between two scrapes of its Prometheus page.
 
-Counters are described in Triton's user guide, "Metrics". Times are cumulative microseconds over successful requests.
+They are described in Triton's user guide, "Metrics". Times are cumulative microseconds over successful requests.
+Requests count answers from the response cache, and so do queue times; inferences, executions and compute times do
+not, so that a cache shows as hits and as a mean batch below the requests' own.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
-from http.client import HTTPException
-from urllib.request import ProxyHandler, build_opener
+from collections.abc import Iterable, Mapping
 
-from prometheus_client.parser import text_string_to_metric_families
+from loadgen.sources.prometheus import Metric
 
-__all__ = ["counters", "figures", "scrape"]
+__all__ = ["counters", "figures"]
 
 _REQUESTS = "nv_inference_request_success"
 _QUEUE_US = "nv_inference_queue_duration_us"
@@ -21,28 +21,19 @@ _COMPUTE_US = (
 )
 _ITEMS = "nv_inference_count"
 _EXECUTIONS = "nv_inference_exec_count"
+_CACHE_HITS = "nv_cache_num_hits_per_model"
+_FIRST_PARTS = ("nv_inference_", "nv_cache_")
 
 
-def scrape(url: str, timeout_s: float = 2.0) -> dict[str, float]:
-    """The ``nv_inference_*`` counters at ``url``; empty where there is no such page."""
-    if not url.startswith("http://"):
-        return {}
-    try:
-        # A proxy from the environment must not come between us and the loopback.
-        with build_opener(ProxyHandler({})).open(url, timeout=timeout_s) as answer:
-            return counters(answer.read().decode(errors="replace"))
-    except (OSError, ValueError, HTTPException):
-        return {}
+def counters(page: Iterable[Metric], model: str | None = None) -> dict[str, float]:
+    """The counters of ``model`` over its versions, by name; of all models together where it is ``None``.
 
-
-def counters(text: str) -> dict[str, float]:
-    """The ``nv_inference_*`` samples in Prometheus text, summed over models; `ValueError` if it is no such text."""
+    The steps of an ensemble count beside the ensemble itself, so that all models together count its requests twice.
+    """
     totals: defaultdict[str, float] = defaultdict(float)
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            if sample.name.startswith("nv_inference_"):
-                # The parser gives every counter the suffix of OpenMetrics.
-                totals[sample.name.removesuffix("_total")] += sample.value
+    for metric in page:
+        if metric.name.startswith(_FIRST_PARTS) and model in {None, metric.labels.get("model")}:
+            totals[metric.name] += metric.value
     return dict(totals)
 
 
@@ -55,6 +46,8 @@ def figures(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str
     requests = change.get(_REQUESTS)
     if requests is not None:
         found["triton_requests"] = requests
+    if _CACHE_HITS in change:
+        found["triton_cache_hits"] = change[_CACHE_HITS]
     if requests:
         if _QUEUE_US in change:
             found["triton_queue_us_per_request"] = change[_QUEUE_US] / requests

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from nightbench.samples import Outcome
 
-__all__ = ["Reply", "Wire"]
+__all__ = ["Reply", "StreamingWire", "Wire"]
 
 
 class Reply(NamedTuple):
@@ -47,3 +47,12 @@ class Wire(Protocol):
     @property
     def reusable(self) -> bool:
         """Whether the connection may carry another request after the last reply."""
+
+
+class StreamingWire(Wire, Protocol):
+    """A wire whose answers come in parts that are timed one by one."""
+
+    parts: int
+    """Parts with content, tokens as a rule, that the last `feed` completed. The engine reads it after every feed."""
+    tokens: int
+    """Output tokens of the last whole answer as the server counts them; -1 where it did not say."""

@@ -33,6 +33,15 @@ _STATUS = (
 )
 
 
+_REFUSALS = {
+    "429": Outcome.HTTP_429,
+    "503": Outcome.HTTP_503,
+    "4": Outcome.HTTP_4XX,
+    "5": Outcome.HTTP_5XX,
+}
+"""By status, and else by its first digit."""
+
+
 def grpc_message(body: bytes) -> bytes:
     """A message behind its five-byte gRPC prefix: not compressed, and its length."""
     return b"\x00" + h2.U32.pack(len(body)) + body
@@ -72,7 +81,7 @@ def refusal(status: str, content_type: bytes) -> Reply | None:
         if content_type.startswith(b"application/grpc"):
             return None
         return Reply(Outcome.PROTOCOL_ERROR, b"", f"the answer is {content_type[:80]!r}, not gRPC")
-    outcome = {"4": Outcome.HTTP_4XX, "5": Outcome.HTTP_5XX}.get(status[0], Outcome.PROTOCOL_ERROR)
+    outcome = _REFUSALS.get(status) or _REFUSALS.get(status[0], Outcome.PROTOCOL_ERROR)
     return Reply(outcome, b"", f"HTTP {status}")
 
 

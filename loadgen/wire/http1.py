@@ -20,15 +20,21 @@ _DETAIL_BYTES = 200
 
 _OK = Outcome.OK
 """An enum's member costs a look-up of its own."""
+_NAMED = {429: Outcome.HTTP_429, 503: Outcome.HTTP_503}
+"""Statuses that have an outcome of their own."""
 _reply_of = tuple.__new__
 """`Reply` without its constructor, which takes as long as all the rest of the usual case."""
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
+_AS_THEY_ARE = "/:@!$&'()*+,;=?%~"
+"""What a path and a query may hold unquoted (RFC 3986). A quoted ``:predict`` is another path to strict servers."""
+
+
 def request_bytes(path: str, host: str, port: int, headers: Mapping[str, str], body: bytes) -> bytes:
-    """A whole ``POST`` as one run of bytes, to be sent as often as wanted."""
+    """A whole ``POST`` as one run of bytes, to be sent as often as wanted. ``path`` may have a query."""
     authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    lines = [f"POST {quote(path)} HTTP/1.1", f"Host: {authority}"]
+    lines = [f"POST {quote(path, safe=_AS_THEY_ARE)} HTTP/1.1", f"Host: {authority}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     lines += [f"Content-Length: {len(body)}", "", ""]
     return "\r\n".join(lines).encode("latin-1") + body
@@ -142,10 +148,9 @@ class Http1:
             return Reply(_OK, body)
         excerpt = body[:_DETAIL_BYTES].decode("utf-8", "replace").strip()
         detail = f"{head.line}: {excerpt}" if excerpt else head.line
-        if head.status >= 500:
-            return Reply(Outcome.HTTP_5XX, b"", detail)
         if head.status >= 400:
-            return Reply(Outcome.HTTP_4XX, b"", detail)
+            general = Outcome.HTTP_5XX if head.status >= 500 else Outcome.HTTP_4XX
+            return Reply(_NAMED.get(head.status, general), b"", detail)
         return Reply(Outcome.PROTOCOL_ERROR, b"", f"unexpected answer {detail}")
 
     def _until(self, mark: bytes, what: str) -> bytes | None:

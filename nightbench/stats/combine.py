@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nightbench.record import Estimate
+from nightbench.figures import Estimate
 from nightbench.stats.distributions import student_t_quantile
 
 __all__ = ["Spread", "combine", "spread_of"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nightbench.record import Estimate
+from nightbench.figures import Estimate
 from nightbench.stats.combine import Spread, combine, spread_of
 from nightbench.stats.distributions import regularized_beta
 from nightbench.stats.gamma import digamma, trigamma, trigamma_inverse

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nightbench.record import Estimate
+from nightbench.figures import Estimate
 from nightbench.stats.autocorrelation import long_run_variance
 from nightbench.stats.distributions import normal_quantile, order_rank, student_t_quantile
 
@@ -40,7 +40,10 @@ def quantile(values: NDArray[np.number], q: float, confidence: float = 0.95) -> 
 
 
 def quantiles(
-    values: NDArray[np.number], levels: Iterable[float], confidence: float = 0.95
+    values: NDArray[np.number],
+    levels: Iterable[float],
+    confidence: float = 0.95,
+    tail_samples: float = TAIL_SAMPLES,
 ) -> dict[float, Estimate | NotEnough]:
     """Several quantiles of one stationary sequence, ``values`` of shape (n,) in order of time.
 
@@ -55,25 +58,27 @@ def quantiles(
     an estimate. Ranks come from the binomial law of n_eff (`order_rank`), scaled to n. A bound that would lie
     beyond the smallest or largest sample is ``None``.
 
-    A quantile with fewer than `TAIL_SAMPLES` effective samples on its thinner side is `NotEnough`.
+    A quantile with fewer than ``tail_samples`` effective samples on its thinner side is `NotEnough`.
     """
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence must lie inside (0, 1), not {confidence}")
     ordered = np.sort(values)
-    return {q: _one(values, ordered, q, confidence) for q in levels}
+    return {q: _one(values, ordered, q, confidence, tail_samples) for q in levels}
 
 
-def _one(values: NDArray[np.number], ordered: NDArray[np.number], q: float, confidence: float) -> Estimate | NotEnough:
+def _one(
+    values: NDArray[np.number], ordered: NDArray[np.number], q: float, confidence: float, tail_samples: float
+) -> Estimate | NotEnough:
     if not 0.0 < q < 1.0:
         raise ValueError(f"a quantile's level must lie inside (0, 1), not {q}")
     n, thin = len(ordered), min(q, 1.0 - q)
     # The slack keeps 100 values enough for p95 although 1 - 0.95 is a little more than 0.05.
-    if n * thin < TAIL_SAMPLES - 1e-9:
-        return NotEnough(math.ceil(TAIL_SAMPLES / thin - 1e-6))
+    if n * thin < tail_samples - 1e-9:
+        return NotEnough(math.ceil(tail_samples / thin - 1e-6))
     position = q * (n - 1)
     size, dof = _effective_size(values, ordered, int(position))
-    if size * thin < TAIL_SAMPLES - 1e-9:
-        return NotEnough(math.ceil(TAIL_SAMPLES / thin * n / size - 1e-6), seen=_at(ordered, position))
+    if size * thin < tail_samples - 1e-9:
+        return NotEnough(math.ceil(tail_samples / thin * n / size - 1e-6), seen=_at(ordered, position))
     tail = (1.0 - confidence) / 2.0
     size *= (normal_quantile(1.0 - tail) / student_t_quantile(1.0 - tail, dof)) ** 2
     stretch = (n + 1.0) / (size + 1.0)

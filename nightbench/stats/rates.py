@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from nightbench.record import Estimate
+from nightbench.figures import Estimate
 from nightbench.stats.autocorrelation import long_run_variance
 from nightbench.stats.distributions import poisson_interval, student_t_quantile
 

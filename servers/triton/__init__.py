@@ -19,7 +19,12 @@ SERVER = ServerSpec(
     folder=Path(__file__).parent,
     distribution="nvidia-pytriton",
     formats=(Format.ONNX, Format.TORCHSCRIPT),
-    protocols={Protocol.KSERVE_HTTP: "http", Protocol.KSERVE_GRPC: "grpc"},
+    protocols={
+        Protocol.KSERVE_HTTP: "http",
+        Protocol.KSERVE_GRPC: "grpc",
+        Protocol.KSERVE_HTTP_SHM: "http",
+        Protocol.KSERVE_GRPC_SHM: "grpc",
+    },
     command=command,
     ports=("http", "grpc", "metrics"),
     options=(

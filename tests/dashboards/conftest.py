@@ -8,6 +8,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
+from nightbench.figures import Doubt, Estimate, Reason
 from nightbench.histogram import LatencyHistogram
 from nightbench.load import ClosedLoop, Load, OpenLoop
 from nightbench.model import Format, Precision
@@ -15,12 +16,9 @@ from nightbench.record import (
     ArtifactRecord,
     Case,
     DeploymentRecord,
-    Doubt,
-    Estimate,
     MeasurementRecord,
     MissingRecord,
     ParityRecord,
-    Reason,
     Record,
     RunFinished,
     RunStarted,

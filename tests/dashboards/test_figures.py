@@ -11,8 +11,8 @@ from dashboards.report.plots import concurrency, distribution, open_loop, startu
 from dashboards.report.plots.base import Plot, value_axis
 from dashboards.report.series import Looks, setup_names
 from dashboards.report.theme import SERIES, swaps
+from nightbench.figures import Estimate
 from nightbench.load import ClosedLoop, OpenLoop
-from nightbench.record import Estimate
 from nightbench.summary import CellSummary, NightSummary
 
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b|rgba?\([^)]*\)")

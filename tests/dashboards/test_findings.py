@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dashboards.report import findings
 from dashboards.report.series import Looks
-from nightbench.record import Doubt, Estimate, Reason
+from nightbench.figures import Doubt, Estimate, Reason
 from nightbench.summary import CellSummary, NightSummary
 
 

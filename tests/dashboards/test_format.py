@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboards.report import format as fmt
-from nightbench.record import Estimate
+from nightbench.figures import Estimate
 
 
 def _ms(value: float, low: float | None = None, high: float | None = None) -> str:

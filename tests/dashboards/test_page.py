@@ -12,7 +12,7 @@ import pytest
 
 from dashboards.report import doubts
 from dashboards.report.page import render, write
-from nightbench.record import Reason
+from nightbench.figures import Reason
 from nightbench.summary import NightSummary
 
 _LOADS = {"src", "srcset", "href", "action", "data", "poster", "background", "formaction", "xlink:href"}
@@ -107,6 +107,20 @@ def test_doubts_are_named_in_the_row_and_explained(night: NightSummary, reader: 
     for reason in Reason:
         assert (doubts.explain(reason) in reader.text) == (reason in occurring)
     assert "late sends : 2 of 3 rounds: p99 of the sending lag was 2.31 ms" in reader.text
+
+
+def test_every_reason_has_a_title_and_an_explanation() -> None:
+    titles = [doubts.title(reason) for reason in Reason]
+    assert len(set(titles)) == len(titles)
+    assert {"Little's law", "over-saturated", "GPU throttled", "search open"} <= set(titles)
+    for reason in Reason:
+        assert "_" not in doubts.title(reason)
+        assert doubts.explain(reason).endswith(".")
+
+
+def test_a_night_without_them_has_no_word_of_searches_streams_or_calibrations(reader: _Reader) -> None:
+    for word in ("Searches", "Streamed answers", "The client itself", "ended early"):
+        assert word not in reader.text
 
 
 def test_errors_are_counted_by_kind(reader: _Reader) -> None:

@@ -16,20 +16,20 @@ from db import embedded
 from db.engine import open_engine
 from db.migrate import migrate
 from db.store import Store
-from nightbench.load import ClosedLoop, OpenLoop
+from nightbench.figures import Estimate, Series
+from nightbench.load import ClosedLoop, Load, OpenLoop
 from nightbench.model import Format, Precision
 from nightbench.record import (
     ArtifactRecord,
+    CalibrationRecord,
     Case,
     DeploymentRecord,
-    Estimate,
     MeasurementRecord,
     MissingRecord,
     ParityRecord,
     Record,
     RunFinished,
     RunStarted,
-    Series,
 )
 from nightbench.server import Protocol
 
@@ -87,7 +87,10 @@ def store(url: str) -> Iterator[Store]:
         yield opened
 
 
-def case(*, batch: int = 1) -> Case:
+FOUR = ClosedLoop(4)
+
+
+def case(*, batch: int = 1, load: Load = FOUR) -> Case:
     return Case(
         model="resnet50",
         model_version=1,
@@ -98,7 +101,7 @@ def case(*, batch: int = 1) -> Case:
         options={"batching": True, "queue": 64, "delay_us": 0.5, "mode": "fast"},
         protocol=Protocol.RAW_HTTP,
         batch=batch,
-        load=ClosedLoop(4),
+        load=load,
         threads=1,
         hardware="2 cpus",
         version=1,
@@ -166,6 +169,13 @@ def make_night(run_id: str = "night-1", cells: int = 2, started_at: datetime = D
             *(started_at, None, None, None, {}, "logs/d1.log", "died", "exit 139", "malloc(): unaligned\nlast line"),
         ),
     ]
+    figure = Estimate(5e4, 4.9e4, 5.2e4)
+    first.append(
+        CalibrationRecord(
+            *(run_id, 1, Protocol.RAW_HTTP, "resnet50", 1, 602_112, 4_000, started_at, figure),
+            *({"p50": figure, "p99.9": figure}, 9_000.5),
+        )
+    )
     timed = [measurement(run_id, f"c{number}", case=case(batch=1 + number)) for number in range(cells)]
     rest = [
         MissingRecord(

@@ -14,7 +14,8 @@ from db.drain import drain
 from db.errors import DatabaseDown
 from db.spool import Spool
 from db.store import Store
-from nightbench.record import Estimate, Record
+from nightbench.figures import Estimate
+from nightbench.record import Record
 
 Night = Callable[..., list[Record]]
 

@@ -2,17 +2,30 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import Connection, Table, text
 
+import db.migrations
 from db.engine import open_engine
-from db.measurement_tables import measurements
+from db.measurement_tables import cases, measurements, telemetry
 from db.migrate import migrate
+from db.rows import Row, measurement_rows, row
 from db.store import Store
+from db.tables import artifacts, deployments, missing_cells, runs
+from db.upsert import insert_new
 from nightbench.errors import UsageError
+from nightbench.figures import Doubt, Reason
+from nightbench.load import Goal, OpenLoop, Search
+from nightbench.record import DeploymentRecord, MeasurementRecord, MissingRecord, Record, RunStarted
+
+DOUBT = Doubt(Reason.FOREIGN_LOAD, "30 %")
 
 # Alembic compares neither checks nor generated columns, so the catalogue is asked.
 _CATALOGUE = """
@@ -38,6 +51,61 @@ def test_steps_and_tables_agree(url: str, new_database: Callable[..., str]) -> N
     with open_engine(direct, pooled=False).begin() as connection:
         measurements.metadata.create_all(connection)
     assert _catalogue(url) == _catalogue(direct)
+
+
+def _upgrade(url: str, step: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(db.migrations.__file__).parent))
+    with open_engine(url, pooled=False).begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, step)
+
+
+def _insert(connection: Connection, table: Table, row: Row) -> None:
+    """What the row holds for the columns that the table has by now."""
+    query = text("SELECT column_name FROM information_schema.columns WHERE table_name = :table")
+    there = set(connection.scalars(query, {"table": table.name}))
+    insert_new(connection, table, [{name: value for name, value in row.items() if name in there}])
+
+
+def test_a_night_stored_before_there_were_searches_is_still_the_same_night(
+    new_database: Callable[..., str], night: Callable[..., list[Record]]
+) -> None:
+    url = new_database()
+    _upgrade(url, "r0002")
+    kept: list[Record] = [record for record in night() if isinstance(record, RunStarted | DeploymentRecord)]
+    timed = [record for record in night() if isinstance(record, MeasurementRecord)]
+    gone = [record for record in night() if isinstance(record, MissingRecord)]
+    opened = replace(timed[1], case=replace(timed[1].case, load=OpenLoop(20.0)), doubts=(DOUBT,))
+    kept += [timed[0], opened, *gone]
+    with open_engine(url, pooled=False).begin() as connection:
+        for record in kept:
+            if isinstance(record, MeasurementRecord):
+                fields, case, series = measurement_rows(record)
+                _insert(connection, artifacts, {"sha256": case["artifact_sha256"], "format": case["format"]})
+                _insert(connection, cases, case)
+                _insert(connection, measurements, fields)
+                for each in series:
+                    _insert(connection, telemetry, each)
+            else:
+                tables = {"run_started": runs, "deployment": deployments, "missing": missing_cells}
+                _insert(connection, tables[record.kind], row(record))
+    migrate(url)
+    with Store(url) as store:
+        back = store.records("night-1")
+        assert len(back) == len(kept)
+        assert all(record in back for record in kept)
+        assert store.ingest(kept).known == len(kept)
+        searched = replace(timed[0], cell_id="s", case=replace(timed[0].case, load=Search(Goal.PEAK)))
+        assert store.ingest([searched]).new == 1
+        assert store.history()[0].doubted == 1
+    with open_engine(url, pooled=False).connect() as connection:
+        found = connection.execute(text("SELECT cell_id, load_kind, ended_by FROM latest_measurements ORDER BY 1"))
+        assert [tuple(each) for each in found] == [
+            ("c0", "closed", "duration"),
+            ("c1", "open", "duration"),
+            ("s", "search", "duration"),
+        ]
 
 
 def test_several_at_once_do_not_clash(new_database: Callable[..., str], capfd: pytest.CaptureFixture[str]) -> None:

@@ -17,11 +17,11 @@ from db.engine import open_engine
 from db.ingest import ingest
 from db.spool import Spool, read
 from db.store import Store
+from nightbench.figures import Estimate
 from nightbench.histogram import LatencyHistogram
 from nightbench.record import (
     ArtifactRecord,
     DeploymentRecord,
-    Estimate,
     MeasurementRecord,
     MissingRecord,
     Record,

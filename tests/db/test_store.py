@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from db import embedded
 from db.engine import open_engine
@@ -20,24 +21,23 @@ from db.measurement_tables import cases, measurements, telemetry
 from db.store import Store
 from db.tables import deployments, missing_cells, parity, runs
 from nightbench.errors import UsageError
-from nightbench.load import Arrival, ClosedLoop, OpenLoop
+from nightbench.figures import Doubt, Estimate, Reason, SearchFigures, SearchStep, Series, StreamFigures
+from nightbench.load import Arrival, ClosedLoop, EndedBy, Goal, OpenLoop, PeakShare, Search, Trace
 from nightbench.model import Format, Precision
 from nightbench.record import (
     ArtifactRecord,
+    CalibrationRecord,
     Case,
     DeploymentRecord,
-    Doubt,
-    Estimate,
     MeasurementRecord,
     MissingRecord,
     ParityRecord,
-    Reason,
     Record,
     RunFinished,
     RunStarted,
-    Series,
 )
 from nightbench.server import Protocol
+from tests.db.conftest import case
 
 Night = Callable[..., list[Record]]
 RUN_NUMBERS = count()
@@ -82,7 +82,15 @@ _option = st.booleans() | st.integers(-(2**31), 2**31) | st.floats(-1e15, 1e15) 
 _options = st.dictionaries(_text, _option, max_size=3)
 _facts = st.dictionaries(_text, _text, max_size=3)
 _format, _precision, _protocol = st.sampled_from(Format), st.sampled_from(Precision), st.sampled_from(Protocol)
-_load = st.builds(ClosedLoop, _batch) | st.builds(OpenLoop, st.floats(1e-6, 1e9), st.sampled_from(Arrival))
+_rate = st.floats(1e-6, 1e9)
+_arrival = st.sampled_from(Arrival)
+_closed = st.builds(ClosedLoop, _batch)
+_open = st.builds(OpenLoop, _rate, _arrival, st.none() | _rate)
+# A trace's path is not kept.
+_traced = st.builds(OpenLoop, _rate, st.just(Arrival.TRACE), st.none(), st.builds(Trace, st.just(""), _text))
+_share = st.builds(PeakShare, _rate, _arrival, st.none() | _rate)
+_search = st.builds(Search, st.sampled_from(Goal), st.none() | _rate, _arrival, st.none() | _rate, _batch)
+_load = _closed | _open | _traced | _share | _search
 _estimate = st.lists(_figure, min_size=3, max_size=3).map(sorted).map(lambda s: Estimate(s[1], s[0], s[2])) | st.builds(
     Estimate, _figure
 )
@@ -92,6 +100,16 @@ _case = st.builds(
     *(_text, _small, _text, _format, _precision, _text, _options, _protocol, _batch, _load, _small, _text, _small),
 )
 _doubt = st.builds(Doubt, st.sampled_from(Reason), _text, st.lists(_text, max_size=2).map(tuple))
+_ended_by = st.sampled_from(EndedBy)
+_stream = st.builds(
+    StreamFigures,
+    *(_quantiles, _quantiles, _count, _estimate, st.none() | _estimate),
+    st.dictionaries(_text, st.floats(), max_size=2),
+)
+_step = st.builds(
+    SearchStep, _closed | _open, _estimate, _quantiles, _small, _ended_by, st.lists(_doubt, max_size=1).map(tuple)
+)
+_found = st.builds(SearchFigures, st.lists(_step, max_size=2).map(tuple), _small, _estimate, _text)
 _series = (
     st.lists(st.tuples(_small, st.floats()), max_size=5)
     .map(tuple)
@@ -139,7 +157,14 @@ def _records(run: str) -> st.SearchStrategy[list[Record]]:
                 *(_quantiles, _quantiles, st.dictionaries(_text, st.floats(), max_size=3)),
                 st.binary(max_size=20).map(lambda content: b64encode(content).decode()),
                 *(st.none() | _figure, st.lists(_series, max_size=3).map(tuple), _facts),
-                st.lists(_doubt, max_size=2).map(tuple),
+                *(st.lists(_doubt, max_size=2).map(tuple), _ended_by, st.none() | _text),
+                *(st.dictionaries(_text, _count, max_size=2), st.none() | _figure, st.none() | _stream),
+                st.none() | _found,
+            ),
+            st.builds(
+                CalibrationRecord,
+                *(same, _small, _protocol, _text, _batch, _count, _count, _moment, _estimate, _quantiles, _figure),
+                *(st.sampled_from(["client", "server"]), st.none() | _text),
             ),
             st.builds(
                 MissingRecord,
@@ -154,6 +179,8 @@ def _records(run: str) -> st.SearchStrategy[list[Record]]:
 
 def _natural_key(record: Record) -> tuple[Any, ...]:
     names = ("cell_id", "deployment_id", "model", "model_version", "format", "precision", "weights", "output", "batch")
+    if isinstance(record, CalibrationRecord):
+        return record.kind, record.round, record.protocol, record.model, record.batch, record.started_at
     of_kind = {"measurement": names[:1], "missing": names[:1], "deployment": names[1:2]}.get(record.kind, names)
     # A cell is either measured or missing: what becomes of one that is both is told in test_resumed.py.
     kind = "cell" if of_kind == names[:1] else record.kind
@@ -296,6 +323,77 @@ def test_only_a_doubt_about_the_whole_cell_makes_it_doubted(
     assert store.history()[0].doubted == doubted == any(doubt.whole_cell for doubt in doubts)
     with open_engine(url, pooled=False).connect() as connection:
         assert connection.scalar(text("SELECT doubted FROM latest_measurements")) is doubted
+
+
+P50, P99 = Estimate(2e7, 1.9e7, 2.1e7), Estimate(9e7, 8e7)
+STREAM = StreamFigures(
+    {"p50": P50, "p90": P50, "p99": P99},
+    {"p50": P50},
+    9_000,
+    Estimate(88.0, 80.0, 90.0),
+    Estimate(5.0),
+    {"itl_ms": 9.0},
+)
+STEPS = tuple(
+    SearchStep(ClosedLoop(2**at), Estimate(100.0 * at), {"p99": P99}, 0, EndedBy.PRECISION) for at in range(3)
+)
+
+
+def test_figures_of_streams_and_searches_lie_in_columns(store: Store, url: str, measurement: Any) -> None:
+    search = SearchFigures(STEPS, 1, Estimate(100.0, 95.0, None), "it grew no more")
+    given = [
+        measurement("night-1", "c0", case=case(load=PeakShare(0.7)), stream=STREAM, ended_by=EndedBy.OVER_SATURATED),
+        measurement("night-1", "c1", case=case(load=Search(Goal.PEAK)), search=search, pacing="spin"),
+    ]
+    store.ingest(given)
+    assert store.records("night-1") == given
+    with open_engine(url, pooled=False).connect() as connection:
+        streamed, searched = connection.execute(text("SELECT * FROM measurement_facts ORDER BY cell_id"))
+    assert (streamed.load_kind, streamed.peak_share, streamed.ended_by) == ("peak_share", 0.7, "over_saturated")
+    assert (streamed.ttft_p50_ns, streamed.ttft_p99_low_ns, streamed.ttft_p99_high_ns) == (2e7, 8e7, None)
+    assert (streamed.itl_p50_ns, streamed.itl_p99_ns) == (2e7, None)
+    assert (streamed.tokens_low_per_s, streamed.goodput_rps, streamed.answer_rps) == (80.0, 5.0, None)
+    assert (searched.load_kind, searched.search_goal, searched.most_concurrent) == ("search", "peak", 256)
+    assert (searched.answer_rps, searched.answer_low_rps, searched.answer_high_rps) == (100.0, 95.0, None)
+    assert (searched.pacing, searched.tokens_per_s) == ("spin", None)
+
+
+def test_a_trace_is_kept_by_its_content(store: Store, measurement: Any) -> None:
+    load = OpenLoop(20.0, Arrival.TRACE, trace=Trace("/somewhere/arrivals.txt", "ab"))
+    given = measurement("night-1", "c0", case=case(load=load))
+    store.ingest([given])
+    (back,) = store.records("night-1")
+    assert back == given
+    assert isinstance(back, MeasurementRecord)
+    assert isinstance(back.case.load, OpenLoop)
+    assert back.case.load.trace == Trace("", "ab")
+    assert back.case.fingerprint == given.case.fingerprint
+
+
+def test_a_round_that_was_calibrated_twice_keeps_both(store: Store, night: Night) -> None:
+    first = next(record for record in night() if isinstance(record, CalibrationRecord))
+    again = dataclasses.replace(first, started_at=first.started_at + timedelta(hours=1), failure="refused")
+    assert store.ingest([again, first, first]).new == 2
+    assert store.records("night-1") == [first, again]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"load_kind": "searching"},
+        {"concurrency": None},
+        {"concurrency": 0},
+        {"peak_share": 0.5},
+        {"load_kind": "search"},
+        {"load_kind": "peak_share", "concurrency": None},
+    ],
+)
+def test_columns_of_one_kind_of_load_do_not_mix_with_another_s(
+    store: Store, url: str, measurement: Any, change: dict[str, Any]
+) -> None:
+    store.ingest([measurement("night-1", "c0")])
+    with open_engine(url, pooled=False).connect() as connection, pytest.raises(IntegrityError, match="load_"):
+        connection.execute(cases.update().values(change))
 
 
 def test_views_keep_a_doubted_night_as_a_gap(store: Store, url: str, measurement: Any) -> None:

@@ -14,7 +14,7 @@ TOYS = Path(__file__).parents[1] / "toys"
 SUITE = """
 name: toy
 rounds: {rounds}
-measure: {{warmup_s: 0.2, duration_s: {duration_s}, timeout_s: 3}}
+measure: {{warmup_s: 0.2, duration_s: {duration_s}, timeout_s: 3, {measure}}}
 parity_batches: [1, 4]
 sweeps:
   - models: [tiny_cnn]
@@ -36,9 +36,12 @@ class Bench:
         loads: str = "{closed: 2}",
         rounds: int = 1,
         duration_s: float = 0.5,
+        measure: str = "calibrate: false",
     ) -> str:
         path = self.home / "suite.yaml"
-        path.write_text(SUITE.format(servers=servers, loads=loads, rounds=rounds, duration_s=duration_s))
+        path.write_text(
+            SUITE.format(servers=servers, loads=loads, rounds=rounds, duration_s=duration_s, measure=measure)
+        )
         return str(path)
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":

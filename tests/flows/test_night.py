@@ -73,6 +73,8 @@ class Diary:
             export=self.export,
             benchmark=benchmark,
             deployed=self.deployed,
+            calibrate=lambda exports: self.lines.append(f"calibrate {' '.join(export.model for export in exports)}"),
+            canary=lambda number: self.lines.append(f"canary {number}"),
             measure=self.measure,
             missing=self.leave_out,
             store=lambda: self.note("store"),
@@ -95,10 +97,19 @@ def test_a_server_is_taken_down_before_the_next_comes_up_and_results_are_stored_
     first, second = (line.removeprefix("up ") for line in diary.lines if line.startswith("up "))
     assert {first, second} == {"a", "b"}
     assert diary.lines[3:] == [
+        *("calibrate good", "canary 1"),
         *(f"up {first}", f"measure {first}", f"measure {first}", f"down {first}", "store"),
         *(f"up {second}", f"measure {second}", f"measure {second}", f"down {second}", "store"),
         *("finish", "report", "store"),
     ]
+
+
+def test_the_machine_is_looked_at_before_each_round() -> None:
+    diary = Diary()
+    run_night(plan(("a", GOOD), ("b", GOOD), rounds=2), diary.steps())
+    marks = [line for line in diary.lines if line.startswith(("canary", "up"))]
+    assert [line.partition(" ")[0] for line in marks] == ["canary", "up", "up"] * 2
+    assert [line for line in marks if line.startswith("canary")] == ["canary 1", "canary 2"]
 
 
 def test_a_server_that_does_not_come_up_costs_its_own_cells_only() -> None:

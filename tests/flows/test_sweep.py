@@ -1,14 +1,15 @@
 """`nightbench sweep` as it is typed: figures and exit 0, a dead server and exit 1, nonsense and exit 2."""
 
-import inspect
 import json
+import time
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from flows.cli import app
-from flows.commands.sweep import sweep
+from flows.sweep_options import Asked, Ending, Sending, Spacing
 from loadgen.dialects import DIALECTS
 from nightbench.errors import UsageError
 from tests.flows.conftest import Bench, bench_at
@@ -77,8 +78,8 @@ END = ("--requests", "5")
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((*BODY, *END), "the load is missing; add --closed CONCURRENCY or --open RPS"),
-        ((*BODY, *CLOSED, "--open", "5", *END), "--closed and --open ask different questions"),
+        ((*BODY, *END), "the load is missing; add --closed CONCURRENCY, --open RPS or --search GOAL"),
+        ((*BODY, *CLOSED, "--open", "5", *END), "--closed, --open and --search ask different questions"),
         ((*BODY, *CLOSED), "add --duration SECONDS or --requests N"),
         ((*BODY, "--closed", "0", *END), "--closed: 0 is wrong; it should be greater than 0"),
         ((*BODY, "--open", "-3", *END), "--open: -3 is wrong"),
@@ -99,9 +100,26 @@ END = ("--requests", "5")
         (("--input", ".", *CLOSED, *END), "is no file"),
         (("--input", "absent.npz", *CLOSED, *END), "absent.npz cannot be read: No such file"),
         ((*BODY, "--batch", "2", *CLOSED, *END), "--batch: only an .npz"),
-        ((*BODY, "--protocol", "kserve-grpc", *CLOSED, *END), "--body-bytes: kserve-grpc carries tensors"),
+        ((*BODY, "--protocol", "kserve-grpc", *CLOSED, *END), "--body-bytes: kserve-grpc does not carry bare bytes"),
         ((*BODY, *CLOSED, *END, "--json", "no/such/folder.json"), "--json: no/such/folder.json cannot be written"),
         ((*BODY, *CLOSED, *END, "--path", "x"), "--path: 'x' is wrong"),
+        ((*BODY, *CLOSED, "--search", "peak", *END), "--closed, --open and --search ask different questions"),
+        ((*BODY, "--search", "slo"), "--p99-ms: the bound that p99 of the latency shall keep is missing"),
+        ((*BODY, "--search", "peak", "--p99-ms", "5"), "--p99-ms: only a search for the rate that keeps it"),
+        ((*BODY, "--search", "knee", "--arrival", "poisson"), "--arrival: a search for the knee has no arrivals"),
+        ((*BODY, "--open", "5", "--arrival", "gamma", *END), "--burstiness: it is the shape of gamma arrivals"),
+        ((*BODY, "--open", "5", "--burstiness", "2", *END), "--burstiness: it is the shape of gamma arrivals"),
+        ((*BODY, "--trace", "absent.txt", *END), "trace absent.txt: cannot be read"),
+        ((*BODY, "--trace", "x", "--arrival", "poisson", *END), "--trace: it says itself how requests are spaced"),
+        ((*BODY, *CLOSED, *END, "--workers", "2"), "--workers: 2 cannot share 1 requests in flight"),
+        ((*BODY, *CLOSED, *END, "--workers", "0"), "--workers: 0 is wrong"),
+        ((*BODY, *CLOSED, *END, "--precision", "2"), "--precision: '2' is wrong; write the half-widths"),
+        ((*BODY, *CLOSED, *END, "--precision", "0,10"), "--precision: '0,10' is wrong"),
+        ((*BODY, *CLOSED, *END, "--ttft-ms", "5"), "--ttft-ms: only streamed answers"),
+        ((*BODY, *CLOSED, *END, "--output-tokens", "5"), "--output-tokens: a file says itself how much it asks for"),
+        (("--prompt-tokens", "5", *CLOSED, *END), "--prompt-tokens: raw-http carries no prompts"),
+        (("--protocol", "openai", "--prompt-tokens", "5", *CLOSED, *END), "--model: a prompt is addressed to a model"),
+        (("--input", __file__, "--cache-audit", *CLOSED, *END), "--cache-audit: a file holds too few inputs"),
         (
             ("--protocol", "kserve-http", "--input-spec", "x:FP32:1x2", *CLOSED, *END),
             "--model: kserve-http needs the model's name",
@@ -118,9 +136,43 @@ def test_nonsense_is_one_sentence(
     assert "\n" not in str(raised.value)
 
 
+def test_a_search_tells_its_steps(command: Bench, server: FakeServer) -> None:
+    code, output = command.run(
+        *("sweep", f"http://127.0.0.1:{server.port}/x", "--body-bytes", "100", "--json", "out.json"),
+        *("--search", "knee", "--duration", "0.2", "--no-calibrate"),
+    )
+    assert code == 0, output
+    report = json.loads((command.home / "out.json").read_text())
+    steps = report["search"]["steps"]
+    assert [step["load"] for step in steps[:2]] == ["closed c1", "closed c2"]
+    assert steps[report["search"]["chosen"]]["load"] == report["load"]
+    assert all(f"{step['load']}: " in output for step in steps)
+
+
+def test_a_cache_that_answers_is_found_out(command: Bench) -> None:
+    seen: set[bytes] = set()
+
+    def caching(_number: int, body: bytes) -> bytes:
+        if body not in seen:
+            seen.add(body)
+            time.sleep(0.002)
+        return OK
+
+    with FakeServer(caching) as cached:
+        code, output = command.run(
+            *("sweep", f"http://127.0.0.1:{cached.port}", "--body-bytes", "100", "--closed", "1", "--requests", "50"),
+            *("--no-calibrate", "--cache-audit"),
+        )
+    assert code == 0, output
+    assert "cache audit: cache answers" in output
+
+
 def test_everything_that_can_be_asked_and_answered_is_documented() -> None:
     page = (Path(__file__).parents[2] / "docs" / "loadgen.md").read_text()
-    options = [f"--{name.replace('_', '-')}" for name in inspect.signature(sweep).parameters if name != "url"]
+    groups = (Sending, Spacing, Ending, Asked)
+    options = [f"--{field.name.replace('_', '-')}" for group in groups for field in fields(group)]
+    # It is on by default, and documented as what switches it off.
+    options[options.index("--calibrate")] = "--no-calibrate"
     missing = [name for name in (*options, *(f"`{name}`" for name in DIALECTS)) if name not in page]
     assert not missing
 

@@ -17,6 +17,8 @@ from loadgen.codec_json import job_from_json, job_to_json, result_from_json, res
 from loadgen.engine import run
 from loadgen.job import Job, JobResult
 from loadgen.loops import run_closed
+from loadgen.schedule import Window
+from loadgen.trace import read_trace, trace_of
 from nightbench.errors import NightbenchError
 from nightbench.load import Arrival, ClosedLoop, OpenLoop
 from nightbench.model import DType, TensorSpec
@@ -98,10 +100,12 @@ def test_max_requests_ends_both_loops_early(serve, job: JobMaker) -> None:
 
 
 @pytest.mark.parametrize("arrival", list(Arrival))
-def test_open_loop_sends_exactly_what_is_scheduled(serve, job: JobMaker, arrival: Arrival) -> None:
-    load = OpenLoop(300.0, arrival)
+def test_open_loop_sends_exactly_what_is_scheduled(serve, job: JobMaker, arrival: Arrival, tmp_path: Path) -> None:
+    (tmp_path / "trace").write_text("0\n0.001\n0.01\n")
+    trace = trace_of(tmp_path / "trace") if arrival is Arrival.TRACE else None
+    load = OpenLoop(300.0, arrival, burstiness=0.5 if arrival is Arrival.GAMMA else None, trace=trace)
     result, samples = measured(job(serve().port, load=load, seed=3))
-    offsets = offsets_ns(load, 0.2, 3)
+    offsets = offsets_ns(load, 0.2, 3, None if trace is None else read_trace(trace))
     assert (samples.intended_ns - result.started_ns == offsets).all()
     assert result.outcomes == {"ok": len(offsets)}
 
@@ -192,8 +196,10 @@ def test_verify_every_zero_checks_nothing(serve, job: JobMaker) -> None:
         (RESET, "reset"),
         (CLOSE, "reset"),
         (HANG, "timeout"),
-        (http(b"busy", "503 Service Unavailable"), "http_5xx"),
-        (http(b"slow down", "429 Too Many Requests"), "http_4xx"),
+        (http(b"busy", "503 Service Unavailable"), "http_503"),
+        (http(b"broken", "500 Internal Server Error"), "http_5xx"),
+        (http(b"slow down", "429 Too Many Requests"), "http_429"),
+        (http(b"no such model", "404 Not Found"), "http_4xx"),
         (http(b"", "302 Found"), "protocol_error"),
         (b"SSH-2.0-OpenSSH\r\n\r\n", "protocol_error"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\nConnection: close\r\n\r\nshort", "reset"),
@@ -213,7 +219,7 @@ def test_an_error_answer_keeps_its_connection_and_its_words(serve, job: JobMaker
     server = serve(lambda _n, _b: http(b"queue is full", "503 Service Unavailable"))
     result, _ = measured(job(server.port, load=ClosedLoop(1), max_requests=5))
     assert server.connections == 1
-    assert result.detail == "http_5xx: 503 Service Unavailable: queue is full"
+    assert result.detail == "http_503: 503 Service Unavailable: queue is full"
 
 
 def test_a_refused_closed_loop_rests_instead_of_spinning(job: JobMaker, free_port: int) -> None:
@@ -234,9 +240,9 @@ def test_a_server_that_comes_up_late_is_used_from_then_on(
 ) -> None:
     timer = threading.Timer(0.1, lambda: serve(port=free_port))
 
-    def run_closed_then(*args: object) -> None:
+    def run_closed_then(*args: object) -> Window:
         timer.start()
-        run_closed(*args)  # type: ignore[arg-type]  # passed through
+        return run_closed(*args)  # type: ignore[arg-type]  # passed through
 
     monkeypatch.setattr("loadgen.engine.run_closed", run_closed_then)
     result, _ = measured(job(free_port, load=ClosedLoop(2), duration_s=20, max_requests=40))

@@ -217,7 +217,8 @@ def test_header_blocks_decode_alike_however_often_they_return(blocks: list[tuple
     ("conversation", "outcome", "detail"),
     [
         (headers(1, ((b":status", b"404"),), end=True), Outcome.HTTP_4XX, "HTTP 404"),
-        (headers(1, ((b":status", b"503"),)), Outcome.HTTP_5XX, "HTTP 503"),
+        (headers(1, ((b":status", b"503"),)), Outcome.HTTP_503, "HTTP 503"),
+        (headers(1, ((b":status", b"500"),)), Outcome.HTTP_5XX, "HTTP 500"),
         (headers(1, ((b":status", b"302"),), end=True), Outcome.PROTOCOL_ERROR, "HTTP 302"),
         (headers(1, ((b":status", b"200"), (b"content-type", b"text/html"))), Outcome.PROTOCOL_ERROR, "not gRPC"),
         (headers(1, OK_HEADERS, end=True), Outcome.PROTOCOL_ERROR, "without grpc-status"),

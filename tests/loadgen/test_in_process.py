@@ -1,16 +1,20 @@
 """The floor: a model module loaded and called by the engine itself."""
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from loadgen.engine import run
-from loadgen.job import Job
+from loadgen.engine import measure, run
+from loadgen.job import Job, JobResult
+from loadgen.recorder import Stop
 from loadgen.run import run_job
+from loadgen.schedule import reserve
 from nightbench.errors import NightbenchError
-from nightbench.load import Arrival, ClosedLoop, OpenLoop
+from nightbench.load import Arrival, ClosedLoop, EndedBy, OpenLoop
 from nightbench.samples import Samples
 from nightbench.server import Endpoint, Protocol
 
@@ -96,6 +100,48 @@ def test_a_call_that_hangs_is_unfinished_and_ends_the_run_all_the_same(model, jo
     result = run_job(hanging)
     assert result.error is None
     assert result.outcomes == {"unfinished": 2}
+
+
+def stopped(job: Job, cause: EndedBy) -> tuple[JobResult, Samples, Stop]:
+    """Measure, and ask for an end 0.4 s after the start."""
+    (recorder,) = reserve(job)
+    recorder.close()
+    asked: list[Stop] = []
+
+    def ask() -> None:
+        while not recorder.started_ns:
+            time.sleep(0.001)
+        asked.append(Stop(recorder.started_ns + 400_000_000, cause))
+        recorder.ask_to_stop(asked[0])
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    result = measure(job, recorder)
+    thread.join()
+    return result, recorder.samples(), asked[0]
+
+
+@pytest.mark.parametrize("load", [ClosedLoop(1), OpenLoop(100.0, Arrival.CONSTANT)])
+@pytest.mark.parametrize("cause", [EndedBy.PRECISION, EndedBy.OVER_SATURATED])
+def test_a_stop_ends_the_calls_and_no_row_is_left_over(
+    model, job: JobMaker, load: ClosedLoop | OpenLoop, cause: EndedBy, monkeypatch
+) -> None:
+    """The model takes five times as long as there is between two arrivals."""
+    monkeypatch.setattr("loadgen.in_process._threads", lambda _job: 1)
+    result, samples, stop = stopped(job(0, endpoint=model(sleep_s=0.05), load=load, duration_s=60.0), cause)
+    assert (result.ended_by, result.sending_ended_ns) == (cause, stop.at_ns)
+    assert samples.intended_ns[-1] <= stop.at_ns
+    assert (samples.done_ns >= samples.intended_ns).all()
+    given_up = set(result.outcomes) - {"ok"}
+    assert given_up == ({"unfinished"} if cause is EndedBy.OVER_SATURATED and isinstance(load, OpenLoop) else set())
+
+
+def test_callers_that_wait_for_what_a_stop_cut_off_do_not_hold_it_up(model, job: JobMaker, monkeypatch) -> None:
+    monkeypatch.setattr("loadgen.in_process._threads", lambda _job: 3)
+    load = OpenLoop(0.1, Arrival.CONSTANT)
+    one = job(0, endpoint=model(), load=load, duration_s=600.0, timeout_s=300.0)
+    result, _, _ = stopped(one, EndedBy.PRECISION)
+    assert (result.ended_by, result.outcomes) == (EndedBy.PRECISION, {"ok": 1})
 
 
 @pytest.mark.parametrize(

@@ -213,9 +213,14 @@ def test_opaque_bodies_are_posted_as_they_are() -> None:
     assert made.decode(b"anything") == {}
 
 
-@pytest.mark.parametrize("protocol", sorted(set(Protocol) - {Protocol.IN_PROCESS}), ids=str)
+TESTED_APART = {Protocol.KSERVE_HTTP_SHM, Protocol.KSERVE_GRPC_SHM, Protocol.OPENAI}
+"""Two register shared memory with a server while they prepare a request, one takes JSON and no tensors."""
+
+
+@pytest.mark.parametrize("protocol", sorted(set(Protocol) - {Protocol.IN_PROCESS} - TESTED_APART), ids=str)
 def test_every_protocol_over_a_wire_has_a_codec(protocol: Protocol) -> None:
     made = codec(protocol, inputs=(IDS,))
     wire = made.wire()
     wire.begin(made.prepare({"ids": TENSORS["ids"]}))
     assert b"".join(wire.output())
+    made.close()

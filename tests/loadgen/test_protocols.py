@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from loadgen.protocols import codec_for
 from loadgen.protocols.kserve_http import KServeHttp
+from loadgen.protocols.post import post
 from loadgen.protocols.raw_http import RawHttp
+from loadgen.wire.http1 import request_bytes
 from nightbench.errors import NightbenchError
 from nightbench.model import DType, TensorSpec
 from nightbench.server import Endpoint, Protocol
@@ -112,6 +114,20 @@ def test_kserve_answers_are_read_binary_or_json() -> None:
 def test_kserve_answers_that_are_none_are_value_errors(body: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - any words will do
         kserve().decode(body)
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/v1/models/m:predict", b"/v1/models/m:predict"),
+        ("/p?q=a&r=%20", b"/p?q=a&r=%20"),
+        ("/a b", b"/a%20b"),
+    ],
+)
+def test_a_path_is_quoted_no_more_than_it_must_be(path: str, sent: bytes) -> None:
+    """Strict servers know no ``%3Apredict``."""
+    assert request_bytes(path, "h", 80, {}, b"").startswith(b"POST " + sent + b" HTTP/1.1\r\n")
+    assert post(Endpoint(Protocol.RAW_HTTP, "h", 80), path, {}, b"") == request_bytes(path, "h", 80, {}, b"")
 
 
 @given(st.binary(max_size=200))

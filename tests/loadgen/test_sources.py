@@ -1,197 +1,79 @@
-"""What Triton and NVML tell: figures where there are any, absent where there are not."""
+"""What control groups tell, and slopes: figures where there are any, absent where there are not."""
 
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from types import SimpleNamespace
-from typing import Any
+from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.sources import triton
-from loadgen.sources.nvidia import NvidiaGpus
-from loadgen.telemetry import Telemetry
-from tests.loadgen.test_telemetry import wait_for
+from loadgen.sources.cgroup import CpuThrottle
+from loadgen.sources.trend import FEWEST, slope_per_s
 
-# -- Triton's counters
-
-PAGE = """\
-# HELP nv_inference_request_success Number of successful inference requests, all batch sizes
-# TYPE nv_inference_request_success counter
-nv_inference_request_success{{model="a",version="1"}} {requests}
-nv_inference_request_success{{model="warm",version="1"}} 5
-# TYPE nv_inference_count counter
-nv_inference_count{{model="a",version="1"}} {items}
-# TYPE nv_inference_exec_count counter
-nv_inference_exec_count{{model="a",version="1"}} {executions}
-# TYPE nv_inference_queue_duration_us counter
-nv_inference_queue_duration_us{{model="a",version="1"}} {queue_us}
-# TYPE nv_inference_compute_input_duration_us counter
-nv_inference_compute_input_duration_us{{model="a",version="1"}} 100
-# TYPE nv_inference_compute_infer_duration_us counter
-nv_inference_compute_infer_duration_us{{model="a",version="1"}} {infer_us}
-# TYPE nv_inference_compute_output_duration_us counter
-nv_inference_compute_output_duration_us{{model="a",version="1"}} 300
-# TYPE nv_cpu_utilization gauge
-nv_cpu_utilization 0.4
-"""
-BEFORE = PAGE.format(requests=10, items=10, executions=10, queue_us=1000, infer_us=7000)
-AFTER = PAGE.format(requests=30, items=90, executions=14, queue_us=5000, infer_us=57000)
+# -- control groups
 
 
-@pytest.fixture
-def publish() -> Iterator[Callable[..., str]]:
-    """Serve the given pages one after the other, the last one forever; the URL."""
-    servers = []
-
-    def start_server(*pages: str, status: int = 200) -> str:
-        left = list(pages)
-
-        class Page(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = (left.pop(0) if len(left) > 1 else left[0]).encode()
-                self.send_response(status)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
-        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}/metrics"
-
-    yield start_server
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+@pytest.mark.parametrize(
+    ("membership", "stat", "text", "seconds"),
+    [
+        ("0::/app/one", "app/one/cpu.stat", "usage_usec 9\nnr_periods 5\nnr_throttled 1\nthrottled_usec {}", 1e-6),
+        ("3:cpu,cpuacct:/app\n0::/", "cpu/app/cpu.stat", "nr_periods 5\nnr_throttled 1\nthrottled_time {}", 1e-9),
+    ],
+)
+def test_throttling_is_told_as_it_grows(membership: str, stat: str, text: str, seconds: float, tmp_path: Path) -> None:
+    root, file = tmp_path / "cgroup", tmp_path / "cgroup" / stat
+    file.parent.mkdir(parents=True)
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "cgroup").write_text(membership + "\n")
+    file.write_text(text.format(1000))
+    throttle = CpuThrottle(7, root, tmp_path)
+    assert throttle.read() == 0.0
+    file.write_text(text.format(4000))
+    assert throttle.read() == pytest.approx(3000 * seconds)
+    file.write_text(text.format(10))
+    assert throttle.read() is None
+    file.write_text("nr_periods 0\nthrottled_usec 0\nthrottled_time 0")
+    assert throttle.read() is None
+    file.unlink()
+    assert throttle.read() is None
 
 
-def triton_figures(url: str | None) -> dict[str, float]:
-    with Telemetry(None, url) as telemetry:
-        pass
-    found = [one for one in telemetry.series(1_000_000_000_000, 1_012_500_000_000) if one.metric.startswith("triton_")]
-    assert all(one.source == "server" and one.offset_ms == (12_500,) for one in found)
-    return {one.metric: one.values[0] for one in found}
+def test_a_process_without_a_limit_has_no_throttling(tmp_path: Path) -> None:
+    assert CpuThrottle(7, tmp_path, tmp_path).read() is None
+    (tmp_path / "7").mkdir()
+    for text in ("", "nonsense", "0::/nowhere"):
+        (tmp_path / "7" / "cgroup").write_text(text)
+        assert CpuThrottle(7, tmp_path, tmp_path).read() is None
 
 
-def test_tritons_counters_become_figures_of_the_cell(publish: Callable[..., str]) -> None:
-    assert triton_figures(publish(BEFORE, AFTER)) == {
-        "triton_requests": 20,
-        "triton_queue_us_per_request": 200,
-        "triton_compute_us_per_request": 2500,
-        "triton_batch_size_mean": 20,
-    }
+# -- slopes
 
 
-def test_no_requests_leave_no_means(publish: Callable[..., str]) -> None:
-    assert triton_figures(publish(BEFORE)) == {"triton_requests": 0}
+@given(
+    st.floats(-1e9, 1e9),
+    st.lists(st.integers(1, 10**9), min_size=FEWEST, max_size=60),
+    st.integers(0, 2**50),
+)
+def test_a_line_has_its_slope(slope: float, gaps: list[int], start_ns: int) -> None:
+    at_ns = [start_ns + sum(gaps[: n + 1]) for n in range(len(gaps))]
+    points = [(at, 5.0 + slope * (at - start_ns) * 1e-9) for at in at_ns]
+    assert slope_per_s(points) == pytest.approx(slope, rel=1e-3, abs=1.0)
 
 
-def test_a_server_that_started_anew_has_no_figures(publish: Callable[..., str]) -> None:
-    assert triton_figures(publish(AFTER, BEFORE)) == {}
+def test_outliers_do_not_bend_it() -> None:
+    points = [(n * 10**8, 1e6 * n + (5e8 if n % 5 == 0 else 0.0)) for n in range(1000)]
+    assert slope_per_s(points) == pytest.approx(1e7, rel=0.05)
 
 
-def test_pages_that_are_not_tritons_have_no_figures(publish: Callable[..., str]) -> None:
-    assert triton_figures(publish("<html>{not prometheus}")) == {}
-    assert triton_figures(publish("# TYPE up gauge\nup 1\n")) == {}
-    assert triton_figures(publish(BEFORE, AFTER, status=500)) == {}
-    assert triton_figures("http://127.0.0.1:9/metrics") == {}
-    assert triton_figures("file:///etc/hostname") == {}
+def test_the_slope_is_scipys() -> None:
+    rng = np.random.default_rng(3)
+    values = rng.normal(0, 1e6, 100).cumsum()
+    at_ns = np.sort(rng.integers(0, 10**10, 100))
+    known = scipy.stats.theilslopes(values, at_ns * 1e-9).slope
+    assert slope_per_s(list(zip(at_ns.tolist(), values.tolist(), strict=True))) == pytest.approx(known)
 
 
-@given(page=st.one_of(st.text(max_size=80), st.text('nv_inferec{}"=,#\\ \n01eE+-.', max_size=80)))
-def test_any_page_is_counters_or_a_value_error(page: str) -> None:
-    with suppress(ValueError):
-        triton.counters(page)
-
-
-# -- NVML
-
-
-class NVMLError(Exception):
-    pass
-
-
-class FakeNvml(SimpleNamespace):
-    """Two GPUs, the second of which does not tell its power."""
-
-    NVMLError = NVMLError
-    NVML_CLOCK_SM = 1
-    NVML_TEMPERATURE_GPU = 0
-
-    def __init__(self, fails: bool = False) -> None:
-        super().__init__(calls=[], fails=fails)
-
-    def nvmlInit(self) -> None:  # noqa: N802 - NVML's names
-        self.calls.append("init")
-        if self.fails:
-            raise NVMLError
-
-    def nvmlShutdown(self) -> None:  # noqa: N802
-        self.calls.append("shutdown")
-
-    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
-        return 2
-
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
-        return index
-
-    def nvmlDeviceGetUtilizationRates(self, handle: int) -> SimpleNamespace:  # noqa: N802
-        return SimpleNamespace(gpu=90 + handle, memory=1)
-
-    def nvmlDeviceGetMemoryInfo(self, handle: int) -> SimpleNamespace:  # noqa: N802
-        return SimpleNamespace(total=10**10, free=10**9, used=9 * 10**9)
-
-    def nvmlDeviceGetPowerUsage(self, handle: int) -> int:  # noqa: N802
-        if handle == 1:
-            raise NVMLError
-        return 345_600
-
-    def nvmlDeviceGetClockInfo(self, handle: int, kind: int) -> int:  # noqa: N802
-        return {self.NVML_CLOCK_SM: 1980}[kind]
-
-    def nvmlDeviceGetTemperature(self, handle: int, sensor: int) -> int:  # noqa: N802
-        return {self.NVML_TEMPERATURE_GPU: 61}[sensor]
-
-
-def test_gpus_tell_what_they_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    nvml = FakeNvml()
-    monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    gpus = NvidiaGpus()
-    found = {(gpu, metric): value for gpu, metric, value in gpus.read()}
-    assert found["gpu0", "utilisation_percent"] == 90
-    assert found["gpu1", "utilisation_percent"] == 91
-    assert found["gpu0", "memory_bytes"] == 9e9
-    assert found["gpu0", "power_w"] == 345.6
-    assert ("gpu1", "power_w") not in found
-    assert found["gpu1", "sm_clock_mhz"] == 1980
-    assert found["gpu1", "temperature_c"] == 61
-    gpus.close()
-    assert gpus.read() == []
-    assert nvml.calls == ["init", "shutdown"]
-
-
-def test_gpus_are_a_source_of_telemetry(monkeypatch: pytest.MonkeyPatch) -> None:
-    nvml = FakeNvml()
-    monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    with Telemetry(None, None, interval_s=0.01) as telemetry:
-        found = wait_for(lambda: telemetry.series(0, time.monotonic_ns()), ("gpu1", "temperature_c"))
-    assert found["gpu0", "power_w"].values[0] == 345.6
-    assert nvml.calls == ["init", "shutdown"]
-
-
-@pytest.mark.parametrize("module", [None, FakeNvml(fails=True)])
-def test_without_a_driver_or_the_package_there_are_no_gpus(
-    module: FakeNvml | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", module)
-    gpus = NvidiaGpus()
-    assert gpus.read() == []
-    gpus.close()
+def test_a_few_values_have_no_slope() -> None:
+    assert slope_per_s([(n, 1.0) for n in range(FEWEST - 1)]) is None
+    assert slope_per_s([(7, 1.0)] * FEWEST) is None

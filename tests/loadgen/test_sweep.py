@@ -12,6 +12,7 @@ from loadgen.dialects import DIALECTS, DialectName
 from loadgen.payload import Payload, drawn_bodies, drawn_tensors, file_body, npz_tensors
 from loadgen.pool import Pool
 from loadgen.sweep import Sweep, Swept, run_sweep
+from loadgen.sweep_report import report as report_of
 from loadgen.target import Target
 from nightbench.errors import UsageError
 from nightbench.load import Arrival, ClosedLoop, Load, OpenLoop
@@ -86,17 +87,17 @@ def test_tensors_travel_by_the_protocol(serve, tmp_path: Path) -> None:
 
 def test_failures_are_figures_and_not_errors(serve) -> None:
     server = serve(lambda number, _: b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n" if number % 4 == 0 else OK)
-    report = swept(server.port, "raw-http", drawn_bodies(10, 0, json=False)).report()
+    report = report_of(swept(server.port, "raw-http", drawn_bodies(10, 0, json=False)))
     assert report["ok"] + report["failed"] == sum(report["outcomes"].values())
-    assert report["outcomes"]["http_5xx"] == report["failed"] > 0
+    assert report["outcomes"]["http_503"] == report["failed"] > 0
     assert "errors" in [doubt["reason"] for doubt in report["doubts"]]
-    assert report["first_failure"].startswith("http_5xx: ")
+    assert report["first_failure"].startswith("http_503: ")
 
 
 def test_a_server_that_is_gone_is_a_result_in_which_nothing_succeeded(free_port: int) -> None:
     done = swept(free_port, "raw-http", drawn_bodies(10, 0, json=False), requests=2)
     assert done.nothing_succeeded
-    report = done.report()
+    report = report_of(done)
     assert (report["ok"], report["throughput_rps"]) == (0, 0.0)
     assert report["latency_ms"] == dict.fromkeys(("p50", "p90", "p95", "p99", "p999"))
 
@@ -107,7 +108,7 @@ def test_the_report_holds_every_figure_of_an_open_loop(serve) -> None:
     done = swept(
         server.port, "raw-http", drawn_bodies(10, 0, json=False), load, requests=None, duration_s=1.0, warmup_s=0.1
     )
-    report = json.loads(json.dumps(done.report(), allow_nan=False))
+    report = json.loads(json.dumps(report_of(done), allow_nan=False))
     assert done.result.requests == 440
     assert report["warmup_s"] >= 0.1
     # Who cuts how much of the beginning is the stationarity rule's business; nothing that was due is left out.
@@ -127,7 +128,7 @@ def test_the_report_holds_every_figure_of_an_open_loop(serve) -> None:
 
 
 def test_a_closed_loop_has_no_lag_to_report(serve) -> None:
-    report = swept(serve(lambda *_: OK).port, "raw-http", drawn_bodies(10, 0, json=False)).report()
+    report = report_of(swept(serve(lambda *_: OK).port, "raw-http", drawn_bodies(10, 0, json=False)))
     assert report["offered_rps"] is None
     assert report["send_lag_us"] == {"p50": None, "p99": None, "p999": None}
 

@@ -12,7 +12,8 @@ import pytest
 
 from loadgen.sources.processes import ProcessTree
 from loadgen.telemetry import Telemetry
-from nightbench.record import Series
+from nightbench.errors import UsageError
+from nightbench.figures import Series
 
 # Answers every line with one, after burning a tenth of a second of processor time.
 BURNER = """
@@ -134,9 +135,51 @@ def test_a_tree_that_dies_has_no_usage(start: Start) -> None:
     tree = ProcessTree(program.pid)
     assert tree.read() is not None
     kill(program)
-    for _ in range(6):
-        usage = tree.read()
-    assert usage is None
+    deadline = time.monotonic() + 60
+    # A killed child takes the kernel a moment longer than its streams.
+    while tree.read() is not None:
+        assert time.monotonic() < deadline
+
+
+def test_a_process_that_descends_from_two_roots_counts_once(start: Start) -> None:
+    program = start(PARENT)
+    (child,) = psutil.Process(program.pid).children()
+    tree = ProcessTree(program.pid, child.pid)
+    usage = tree.read()
+    assert usage is not None
+    assert usage.threads == 2
+    assert tree.pids == {program.pid, child.pid}
+
+
+def test_a_root_that_is_added_counts_from_the_next_reading(start: Start) -> None:
+    tree = ProcessTree()
+    assert tree.read() is None
+    first, second = start(BURNER), start(BURNER)
+    tree.add(first.pid)
+    usage = tree.read()
+    assert usage is not None
+    assert usage.cpu_s == 0.0
+    tree.add(second.pid)
+    assert tree.read() is not None
+    assert tree.pids == {first.pid, second.pid}
+    kill(first)
+    assert tree.read() is not None
+    assert tree.pids == {second.pid}
+
+
+def test_children_that_outlive_their_parent_still_count(start: Start) -> None:
+    program = start(PARENT)
+    (child,) = psutil.Process(program.pid).children()
+    try:
+        tree = ProcessTree(program.pid, rescan_every=1)
+        tree.read()
+        program.kill()
+        program.wait()
+        for _ in range(3):
+            assert tree.read() is not None
+        assert tree.pids == {child.pid}
+    finally:
+        child.kill()
 
 
 @pytest.mark.parametrize("pid", [-1, 2**22 + 1, 2**40])
@@ -158,7 +201,8 @@ def test_a_zombie_has_no_usage() -> None:
 
 def test_it_samples_server_client_and_everything_else(start: Start) -> None:
     server, client, began = start(BURNER), start(BURNER), time.monotonic_ns()
-    with Telemetry(server.pid, None, interval_s=0.01, client_pid=client.pid) as telemetry:
+    with Telemetry(server.pid, None, interval_s=0.01) as telemetry:
+        telemetry.add_client(client.pid)
         burn(server)
         found = wait_for(
             lambda: telemetry.series(began, time.monotonic_ns()),
@@ -180,17 +224,34 @@ def test_it_samples_server_client_and_everything_else(start: Start) -> None:
 
 def test_foreign_load_is_known_only_once_the_client_is(start: Start) -> None:
     server, client, began = start(BURNER), start(BURNER), time.monotonic_ns()
-    pids: list[int] = []
     with Telemetry(server.pid, None, interval_s=0.01) as telemetry:
-        telemetry.client_pid = lambda: pids[0] if pids else None
 
         def series() -> tuple[Series, ...]:
             return telemetry.series(began, time.monotonic_ns())
 
         found = wait_for(series, ("server", "cpu_percent"))
         assert {source for source, _ in found} == {"server"}
-        pids.append(client.pid)
+        telemetry.add_client(client.pid)
         wait_for(series, ("machine", "foreign_cpu_percent"), ("client", "rss_bytes"))
+
+
+def test_all_clients_count_as_one_and_none_of_them_as_foreign(start: Start) -> None:
+    clients, began = [start(BURNER), start(PARENT)], time.monotonic_ns()
+    with Telemetry(None, None, interval_s=0.01) as telemetry:
+        for client in clients:
+            telemetry.add_client(client.pid)
+        telemetry.add_client(2**22 + 1)
+        wait_for(lambda: last(telemetry.series(began, time.monotonic_ns()), threads=3.0), ("client", "threads"))
+
+
+def last(found: tuple[Series, ...], threads: float) -> tuple[Series, ...]:
+    """The series, once so many threads are seen."""
+    return found if any(one.metric == "threads" and one.values[-1] == threads for one in found) else ()
+
+
+def test_an_interval_of_nothing_is_refused() -> None:
+    with pytest.raises(UsageError, match="an interval of 0 s"):
+        Telemetry(None, None, interval_s=0.0)
 
 
 def test_a_window_holds_its_own_samples_only(start: Start) -> None:
@@ -211,13 +272,38 @@ def test_a_server_that_dies_ends_its_series_and_nothing_else(start: Start) -> No
         found = wait_for(lambda: telemetry.series(began, time.monotonic_ns()), metric)
         return len(found[metric].values)
 
-    with Telemetry(server.pid, None, interval_s=0.01, client_pid=client.pid) as telemetry:
+    with Telemetry(server.pid, None, interval_s=0.01) as telemetry:
+        telemetry.add_client(client.pid)
         samples(("server", "threads"))
         kill(server)
         died_with = samples(("machine", "foreign_cpu_percent"))
         while samples(("machine", "foreign_cpu_percent")) < died_with + 10:
             time.sleep(0.01)
     assert samples(("server", "threads")) < samples(("machine", "foreign_cpu_percent"))
+
+
+def test_growing_memory_has_a_slope(start: Start) -> None:
+    grower = """
+import sys
+print("up", flush=True)
+held = []
+for line in sys.stdin:
+    held.append(b"x" * 2_000_000)
+    print("done", flush=True)
+"""
+    program, began = start(grower), time.monotonic_ns()
+    with Telemetry(program.pid, None, interval_s=0.01) as telemetry:
+        while len(values := rss_of(telemetry, began)) < 30:
+            if len(values) % 3 == 0:
+                burn(program)
+    found = {one.metric: one for one in telemetry.series(began, time.monotonic_ns())}
+    (slope,) = found["rss_slope_bytes_per_s"].values
+    assert slope > 0.0
+
+
+def rss_of(telemetry: Telemetry, began: int) -> tuple[float, ...]:
+    series = telemetry.series(began, time.monotonic_ns())
+    return next((one.values for one in series if one.metric == "rss_bytes"), ())
 
 
 def test_nothing_to_watch_is_nothing_found() -> None:

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightbench.assess import Assessed, assess
+from nightbench.figures import Estimate, Reason, Series
 from nightbench.histogram import LatencyHistogram
-from nightbench.load import Arrival, ClosedLoop, Load, OpenLoop
-from nightbench.record import Estimate, Reason
+from nightbench.load import Arrival, ClosedLoop, EndedBy, Load, OpenLoop
 from nightbench.samples import Outcome, Samples
+from nightbench.witness import Served, Witness
 
 SECOND = 1_000_000_000
 MS = 1_000_000
@@ -230,6 +231,42 @@ def test_a_client_without_a_processor_to_spare_is_doubted() -> None:
     assert judge(open_cell(), client_cpu_ns=None).client_cpu_ns_per_request is None
 
 
+def test_the_busiest_of_several_client_processes_is_looked_at() -> None:
+    workers = (int(9.5 * SECOND), SECOND)
+    found = judge(open_cell(), client_cpu_ns=sum(workers), workers_cpu_ns=workers)
+    assert reasons(found) == {Reason.CLIENT_SATURATED}
+    assert "busiest of 2 client processes used 95%" in found.doubts[0].detail
+    assert judge(open_cell(), client_cpu_ns=12 * SECOND, workers_cpu_ns=(6 * SECOND, 6 * SECOND)).doubts == ()
+    assert judge(open_cell(), client_cpu_ns=None, workers_cpu_ns=workers).doubts == ()
+
+
+def test_a_cell_near_the_clients_ceiling_is_doubted() -> None:
+    near = judge(open_cell(), seen=Witness(ceiling_rps=500.0))
+    assert near.ceiling_share == pytest.approx(0.8, rel=0.06)
+    assert reasons(near) == {Reason.CLIENT_CEILING}
+    far = judge(open_cell(), seen=Witness(ceiling_rps=5000.0))
+    assert far.ceiling_share == pytest.approx(0.08, rel=0.06)
+    assert far.doubts == ()
+    assert judge(open_cell()).ceiling_share is None
+
+
+def test_the_servers_counts_are_held_against_the_whole_run() -> None:
+    samples = open_cell()
+    assert judge(samples, seen=Witness(served=Served(len(samples)))).doubts == ()
+    found = judge(samples, seen=Witness(served=Served(len(samples) + 7)))
+    assert reasons(found) == {Reason.SERVER_COUNTS_DIFFER}
+
+
+def test_a_gpu_is_looked_at_within_the_window_only() -> None:
+    def hot_from(start_ms: int, end_ms: int) -> Witness:
+        offsets = tuple(range(0, 10_000, 200))
+        hot = tuple(float(start_ms <= at < end_ms) for at in offsets)
+        return Witness((Series("gpu0", "thermal_slowdown", offsets, hot),))
+
+    assert judge(open_cell(), seen=hot_from(0, 1000)).doubts == ()
+    assert reasons(judge(open_cell(), seen=hot_from(4000, 9000))) == {Reason.GPU_THROTTLED}
+
+
 def test_a_schedule_that_is_not_the_one_asked_for_is_doubted() -> None:
     found = judge(open_cell(), OpenLoop(500.0))
     assert reasons(found) == {Reason.RATE_MISSED}
@@ -253,6 +290,71 @@ def test_an_overloaded_server_is_unsteady_and_behind() -> None:
     done = START + (np.arange(4000) + 1) * (10 * SECOND // 3000)
     found = judge(make(intended, done - intended))
     assert {Reason.NOT_STATIONARY, Reason.RATE_MISSED} <= reasons(found)
+
+
+@pytest.mark.parametrize(
+    ("slow_share", "figures"), [(0.5, ("p50",)), (0.08, ("p90", "p95")), (0.75, ("p50",)), (0.06, ("p95",))]
+)
+def test_the_quantiles_at_the_seam_of_two_modes_are_doubted(slow_share: float, figures: tuple[str, ...]) -> None:
+    samples = open_cell()
+    slow = np.random.default_rng(5).random(len(samples)) < slow_share
+    service = np.where(slow, 8 * MS, 2 * MS) + samples.service_ns // 20
+    found = judge(make(samples.intended_ns, service))
+    (doubt,) = found.doubts
+    assert doubt.reason is Reason.BIMODAL
+    assert doubt.figures == figures
+    assert "two modes" in doubt.detail
+
+
+def test_a_backlog_that_only_grew_is_one_doubt() -> None:
+    intended = START + np.arange(4000) * (10 * SECOND // 4000)
+    done = START + (np.arange(4000) + 1) * (10 * SECOND // 1000)
+    cell = make(intended, done - intended)
+    found = judge(cell, ended_by=EndedBy.OVER_SATURATED)
+    assert reasons(found) == {Reason.OVER_SATURATED}
+    assert found.doubts[0].whole_cell
+    assert "400 requests a second were due" in found.doubts[0].detail
+    assert len(reasons(judge(cell))) > 1
+
+
+def test_a_backlog_hides_neither_failures_nor_a_client_that_caused_it() -> None:
+    samples = open_cell()
+    samples.outcome[::10] = Outcome.TIMEOUT
+    found = judge(samples, ended_by=EndedBy.OVER_SATURATED, client_cpu_ns=int(9.9 * SECOND))
+    assert reasons(found) == {Reason.OVER_SATURATED, Reason.ERRORS, Reason.CLIENT_SATURATED}
+
+
+@pytest.mark.parametrize("ended_by", [EndedBy.PRECISION, EndedBy.REQUESTS, EndedBy.ROWS])
+def test_a_cell_that_ended_early_was_measured_until_its_last_request(ended_by: EndedBy) -> None:
+    """The last answer took five seconds, in which nothing was sent any more."""
+    intended = START + np.arange(400) * 10 * MS
+    service = np.full(400, MS)
+    service[-1] = 5 * SECOND
+    samples = make(intended, service)
+    found = judge(samples, OpenLoop(100.0, Arrival.CONSTANT), ended_by=ended_by, duration_s=60.0)
+    assert found.warmup_ns + found.measured_ns == 4 * SECOND
+    assert found.offered_rps == pytest.approx(100.0)
+    assert found.throughput_rps.value == pytest.approx(100.0, rel=0.01)
+    assert found.counts == {"ok": 300}
+    assert Reason.RATE_MISSED not in reasons(found)
+
+
+def test_a_cell_that_ran_its_time_was_measured_for_all_of_it() -> None:
+    samples = open_cell(seconds=8)
+    found = judge(samples, ended_by=EndedBy.DURATION)
+    assert found.warmup_ns + found.measured_ns == 10 * SECOND
+
+
+@given(st.lists(st.integers(0, 20 * SECOND), max_size=20), st.sampled_from(EndedBy))
+def test_no_window_outlasts_the_run(offsets: list[int], ended_by: EndedBy) -> None:
+    intended = START + np.array(sorted(offsets), dtype=np.int64)
+    ended = max(START + 9 * SECOND, int(intended.max(initial=0)))
+    found = judge(make(intended, np.full(len(intended), MS)), ended_by=ended_by, ended_ns=ended)
+    assert START + found.warmup_ns + found.measured_ns <= min(ended, START + 10 * SECOND)
+    if ended_by is not EndedBy.DURATION and len(intended):
+        assert sum(found.counts.values()) == np.count_nonzero(
+            (intended >= START + found.warmup_ns) & (intended < START + 10 * SECOND)
+        )
 
 
 def test_littles_law_shows_a_client_that_is_slow_to_send_again() -> None:

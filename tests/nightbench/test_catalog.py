@@ -64,6 +64,15 @@ def suite(servers: str = "[triton]", models: str = "[mobilenet]", loads: str = "
         (suite(servers="[triton, triton]"), "triton on mobilenet (kserve-http, batch 1, closed c1) is planned twice"),
         (suite(loads="[{closed: 1}, {closed: 1}]"), "is planned twice"),
         (suite(servers="[triton, {name: triton, options: {instances: 1}}]"), "is planned twice"),
+        (
+            suite(loads="[{open: {peak_share: 0.7}}, {search: knee}]"),
+            "triton on mobilenet (kserve-http, batch 1) shall be sent poisson 70 % of peak, but no search for it is "
+            "planned; add the load 'search: peak' for the same servers and batches",
+        ),
+        (
+            suite(loads="[{open: {peak_share: 0.7}}, {search: peak}, {search: {peak: {most_concurrent: 8}}}]"),
+            "but two searches for it are planned; keep one",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_sentence(text: str, sentence: str) -> None:
@@ -87,3 +96,22 @@ def test_every_combination_is_planned_in_every_round_with_defaults_filled_in() -
 def test_a_whole_number_is_a_fine_value_for_a_fractional_option() -> None:
     plan = resolve(parse_suite(suite(servers="[{name: triton, options: {delay_ms: 2}}]"), "x"), CATALOG, "x")
     assert plan.replicates[0].setup.options_map["delay_ms"] == 2
+
+
+def test_a_share_of_a_peak_may_be_searched_for_in_another_sweep() -> None:
+    shares = "  - {models: [mobilenet], servers: [triton], batches: [1, 8], loads: [{open: {peak_share: 0.7}}]}\n"
+    searches = shares.replace("open: {peak_share: 0.7}", "search: peak")
+    plan = resolve(parse_suite(suite(extra=shares + searches), "x"), CATALOG, "x")
+    assert len(plan.cells) == 2 * (1 + 2 + 2)
+    with pytest.raises(UsageError, match=r"x: sweeps\.1\.servers\.0: triton on mobilenet .kserve-http, batch 8. shall"):
+        resolve(parse_suite(suite(extra=shares + searches.replace("[1, 8]", "[1]")), "x"), CATALOG, "x")
+    with pytest.raises(UsageError, match=r"pytorch on mobilenet .kserve-http, batch 1. shall"):
+        resolve(parse_suite(suite(extra=shares.replace("triton", "pytorch") + searches), "x"), CATALOG, "x")
+
+
+def test_one_trace_under_two_names_is_one_load(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("0\n1\n")
+    text = suite(loads="[{open: {trace: a, rate_rps: 5}}, {open: {trace: b, rate_rps: 5}}]")
+    with pytest.raises(UsageError, match="is planned twice"):
+        resolve(parse_suite(text, "x", tmp_path), CATALOG, "x")

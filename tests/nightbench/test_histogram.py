@@ -48,6 +48,14 @@ def test_bulk_recording_equals_recording_one_by_one_in_hdrhistogram(values: np.n
     assert decoded.get_total_count() == reference.get_total_count()
 
 
+@given(latencies, st.integers(1, 50))
+def test_many_values_are_recorded_a_part_at_a_time(values: np.ndarray, chunk: int) -> None:
+    whole = LatencyHistogram.from_ns(values)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nightbench.histogram._CHUNK", chunk)
+        assert LatencyHistogram.from_ns(values).encode() == whole.encode()
+
+
 def test_values_out_of_range_are_moved_to_its_ends_and_counted() -> None:
     histogram = LatencyHistogram.from_ns(np.array([-3, 0, 1, 1000, HIGHEST_NS, HIGHEST_NS + 1, 2**62]))
     assert (histogram.count, histogram.clamped) == (7, 4)

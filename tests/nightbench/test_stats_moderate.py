@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from nightbench.record import Estimate
+from nightbench.figures import Estimate
 from nightbench.stats.combine import Spread, combine
 from nightbench.stats.moderate import combine_all, fit_prior
 

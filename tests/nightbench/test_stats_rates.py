@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nightbench.record import Estimate
+from nightbench.figures import Estimate
 from nightbench.stats.rates import throughput
 
 SECOND = 1_000_000_000

@@ -4,21 +4,21 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Literal
 
 import numpy as np
 import pytest
 
+from nightbench.figures import Doubt, Estimate, Reason, SearchFigures, StreamFigures
 from nightbench.histogram import LatencyHistogram
-from nightbench.load import ClosedLoop, Load, OpenLoop
+from nightbench.load import Arrival, ClosedLoop, EndedBy, Goal, Load, OpenLoop, PeakShare, Search
 from nightbench.model import Format, Precision
 from nightbench.record import (
+    CalibrationRecord,
     Case,
     DeploymentRecord,
-    Doubt,
-    Estimate,
     MeasurementRecord,
     MissingRecord,
-    Reason,
     Record,
     RunFinished,
     RunStarted,
@@ -230,7 +230,13 @@ def test_cells_are_ordered_for_reading() -> None:
         case("flask", ClosedLoop(4)),
         case("flask", ClosedLoop(16)),
         case("flask", OpenLoop(5.0)),
+        case("flask", OpenLoop(20.0, Arrival.CONSTANT)),
+        case("triton", OpenLoop(20.0, Arrival.CONSTANT)),
         case("flask", OpenLoop(20.0)),
+        case("flask", PeakShare(0.5)),
+        case("flask", Search(Goal.KNEE)),
+        case("triton", Search(Goal.KNEE)),
+        case("flask", Search(Goal.PEAK)),
         case("flask", ClosedLoop(1), batch=8),
     ]
     records = [measured(f"k{at}", 1, shape) for at, shape in enumerate(shapes)]
@@ -324,3 +330,89 @@ def test_starts_of_many_setups_are_known_better_together() -> None:
 def test_the_last_word_on_a_run_is_the_one_that_counts() -> None:
     ends = [RunFinished("run", NOW, status, {}) for status in ("cancelled", "completed")]
     assert summarise([STARTED, *ends]).finished == ends[1]
+
+
+def test_a_searches_answers_are_gathered_over_its_rounds() -> None:
+    load = case(load=Search(Goal.PEAK))
+    answers = [Estimate(200.0, 190.0, 210.0), Estimate(242.0, 230.0, 250.0)]
+    rounds = [
+        replace(measured("a", number, load), search=SearchFigures((), 0, answer, ""))
+        for number, answer in enumerate(answers, 1)
+    ]
+    cell = only(rounds)
+    assert cell.answer_rps == combine(answers)
+    assert cell.answer_rps is not None
+    assert cell.answer_rps.value == pytest.approx(220.0)
+    assert only([measured("a", 1)]).answer_rps is None
+
+
+def test_what_was_offered_is_told_where_something_was() -> None:
+    load = case(load=PeakShare(0.7))
+    rounds = [replace(measured("a", number, load), offered_rps=70.0 * number) for number in (1, 2)]
+    offered = only(rounds).offered_rps
+    assert offered is not None
+    assert offered.value == pytest.approx(70.0 * 2**0.5)
+    assert only([measured("a", 1)]).offered_rps is None
+
+
+def stream(goodput: Estimate | None, itl: Mapping[str, Estimate] = NS) -> StreamFigures:
+    return StreamFigures(NS, itl, 500, RATE, goodput, {} if goodput is None else {"ttft_ms": 200.0})
+
+
+def test_streams_are_gathered_like_all_other_figures() -> None:
+    rounds = [replace(measured("a", number), stream=stream(RATE)) for number in (1, 2)]
+    found = only(rounds).stream
+    assert found is not None
+    assert found.ttft_ns["p50"].value == pytest.approx(4e6)
+    assert found.tokens_per_s.value == pytest.approx(100.0)
+    assert found.goodput_rps is not None
+    assert found.slo == {"ttft_ms": 200.0}
+    assert only([measured("a", 1)]).stream is None
+
+
+def test_a_stream_figure_that_one_round_lacks_is_left_out() -> None:
+    rounds = [
+        replace(measured("a", 1), stream=stream(RATE)),
+        replace(measured("a", 2), stream=stream(None, {"p50": NS["p50"]})),
+    ]
+    found = only(rounds).stream
+    assert found is not None
+    assert found.goodput_rps is None
+    assert list(found.itl_ns) == ["p50"]
+    assert only([*rounds, measured("a", 3)]).stream is None
+
+
+def test_rounds_are_counted_by_what_ended_them() -> None:
+    ends = [EndedBy.PRECISION, EndedBy.DURATION, EndedBy.PRECISION]
+    cell = only([replace(measured("a", number), ended_by=end) for number, end in enumerate(ends, 1)])
+    assert cell.ended_by == {EndedBy.PRECISION: 2, EndedBy.DURATION: 1}
+
+
+def calibrated(
+    number: int,
+    ceiling: float,
+    *,
+    model: str = "resnet",
+    by: Literal["client", "server"] = "client",
+    failure: str | None = None,
+) -> CalibrationRecord:
+    return CalibrationRecord(
+        *("run", number, Protocol.RAW_HTTP, model, 1, 100, 20, NOW, Estimate(ceiling), NS, 7_000.0, by, failure)
+    )
+
+
+def test_calibrations_are_gathered_by_kind_of_request_and_failed_ones_have_no_figures() -> None:
+    records = [
+        calibrated(1, 8_000.0),
+        calibrated(2, 0.0, failure="refused"),
+        calibrated(3, 12_500.0, by="server"),
+        calibrated(1, 1.0, model="bert", failure="refused"),
+    ]
+    bert, resnet = summarise([STARTED, *records, records[0]]).calibrations
+    assert (resnet.model, resnet.times, resnet.failures) == ("resnet", 3, (records[1],))
+    assert resnet.ceiling_rps is not None
+    assert resnet.ceiling_rps.value == pytest.approx(10_000.0)
+    assert resnet.floor_ns["p50"].value == pytest.approx(4e6)
+    assert resnet.client_cpu_ns_per_request is not None
+    assert (resnet.at_least, bert.at_least) == (True, False)
+    assert (bert.ceiling_rps, bert.floor_ns, bert.client_cpu_ns_per_request) == (None, {}, None)

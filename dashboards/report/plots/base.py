@@ -9,7 +9,7 @@ from typing import Any
 from dashboards.report.doubts import title
 from dashboards.report.series import Look
 from dashboards.report.theme import AXIS, GRID, INK, MUTED
-from nightbench.record import Estimate
+from nightbench.figures import Estimate
 from nightbench.summary import CellSummary
 
 __all__ = ["NS_PER_MS", "Plot", "axis", "bars", "hover", "layout", "marker", "value_axis"]
@@ -127,5 +127,5 @@ def marker(cells: Sequence[CellSummary], look: Look, quantile: str = "", size: i
 def hover(cell: CellSummary, look: Look, *lines: str) -> str:
     """Plotly reads a little HTML in these texts, so everything from outside is escaped."""
     doubts = ", ".join(title(doubt.reason) for doubt in cell.doubts)
-    parts = [f"<b>{escape(look.label)}</b>", f"{escape(cell.model)} · {cell.load.label}", *map(escape, lines)]
+    parts = [f"<b>{escape(look.label)}</b>", f"{escape(cell.model)} · {escape(cell.load.label)}", *map(escape, lines)]
     return "<br>".join([*parts, f"doubted: {doubts}"] if doubts else parts)

@@ -8,7 +8,7 @@ from dashboards.report.plots.base import NS_PER_MS, axis, bars, hover, layout, m
 from dashboards.report.plots.group import by_series, concurrency
 from dashboards.report.series import Look, Looks
 from dashboards.report.theme import band
-from nightbench.record import Estimate
+from nightbench.figures import Estimate
 from nightbench.summary import CellSummary
 
 __all__ = ["figure"]

@@ -7,8 +7,8 @@ from dashboards.report import format as fmt
 from dashboards.report.plots.base import NS_PER_MS, axis, bars, hover, layout, marker, value_axis
 from dashboards.report.plots.group import by_series
 from dashboards.report.series import Look, Looks
+from nightbench.figures import Estimate
 from nightbench.histogram import LatencyHistogram
-from nightbench.record import Estimate
 from nightbench.summary import CellSummary
 
 __all__ = ["figure"]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from dashboards.report.series import Look, Looks
-from nightbench.load import ClosedLoop, OpenLoop
+from nightbench.load import ClosedLoop, OpenLoop, PeakShare
 from nightbench.summary import CellSummary
 
 __all__ = ["by_model", "by_series", "concurrency", "offered_rps"]
@@ -30,8 +30,11 @@ def concurrency(cell: CellSummary) -> int | None:
 
 
 def offered_rps(cell: CellSummary) -> float | None:
+    """The rate of an open loop; where it follows from a peak, the one that was really offered."""
+    if isinstance(cell.load, PeakShare):
+        return cell.offered_rps.value if cell.offered_rps else None
     return cell.load.rate_rps if isinstance(cell.load, OpenLoop) else None
 
 
 def _weight(cell: CellSummary) -> float:
-    return cell.load.concurrency if isinstance(cell.load, ClosedLoop) else cell.load.rate_rps
+    return offered_rps(cell) or cell.load.size

@@ -8,7 +8,7 @@ from dashboards.report import format as fmt
 from dashboards.report.plots.base import axis, bars, layout
 from dashboards.report.series import Looks, setup_names
 from dashboards.report.theme import INK, MUTED, band
-from nightbench.record import Estimate
+from nightbench.figures import Estimate
 from nightbench.summary import DeploymentSummary
 
 __all__ = ["memory", "start"]
