@@ -36,12 +36,37 @@ demo: $(STAMP) ## one real night on this machine: smoke suite, report, dashboard
 test: $(STAMP) ## the tests that need nothing but this machine
 	@$(BIN)/python -m pytest
 
-# wrk and h2load are Debian packages; without them, or the right to install them, the table says they are absent.
+# Debian packages; without them, or the right to install them, the tables say what is absent. perf_analyzer and Locust
+# come by pip into ~/.cache/nightbench/peers.
+define needs
+	@{ for program in $(1); do command -v $$program || exit 1; done; } >/dev/null 2>&1 || \
+		apt-get install --quiet=2 --no-install-recommends $(2) gcc libc6-dev || true
+endef
+
 .PHONY: bench-loadgen
-bench-loadgen: $(STAMP) ## the load engine beside wrk, h2load and Python clients (3 minutes)
-	@{ command -v wrk && command -v h2load && command -v cc; } >/dev/null || \
-		apt-get install --quiet=2 --no-install-recommends wrk nghttp2-client gcc libc6-dev || true
+bench-loadgen: $(STAMP) ## the load engine beside wrk, h2load, perf_analyzer, Locust and Python clients (5 minutes)
+	$(call needs,wrk h2load cc,wrk nghttp2-client)
 	@$(BIN)/python -m benchmarks.loadgen
+
+.PHONY: bench-truth
+bench-truth: $(STAMP) ## what clients report beside what a packet capture saw (5 minutes, as root)
+	$(call needs,wrk tcpdump cc,wrk tcpdump)
+	@$(BIN)/python -m benchmarks.truth
+
+.PHONY: bench-precision
+bench-precision: $(STAMP) ## the time until p50 and p99 are known, beside perf_analyzer (40 minutes, as root)
+	$(call needs,tcpdump cc,tcpdump)
+	@$(BIN)/python -m benchmarks.precision
+
+.PHONY: bench-memory
+bench-memory: $(STAMP) ## ten million requests in one cell (3 minutes)
+	$(call needs,cc,)
+	@$(BIN)/python -m benchmarks.memory
+
+.PHONY: bench-statistics
+bench-statistics: $(STAMP) ## how often intervals hold and alarms are false, in simulation (10 minutes)
+	@$(BIN)/python -m benchmarks.coverage
+	@$(BIN)/python -m benchmarks.alarms
 
 .PHONY: check
 check: $(STAMP) ## ruff, mypy --strict, import rules

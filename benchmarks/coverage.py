@@ -1,8 +1,9 @@
 """Do nominal 95 % intervals cover the truth 95 times in 100? `python -m benchmarks.coverage` prints the table.
 
 Every process below has a known distribution of its values, hence known quantiles; correlated ones are monotone
-transforms of a Gaussian AR(1), or switch regimes as a Markov chain. Nights of many cells have starts that differ
-by known amounts. Seeded: the same figures on every machine.
+transforms of a Gaussian AR(1), switch regimes as a Markov chain, or queue. Nights of many cells have starts that
+differ by known amounts. Rows that begin with "until" stop when the figures are known as well as was asked; runs that
+never were are their refusals. Seeded: the same figures on every machine.
 """
 
 import argparse
@@ -14,22 +15,27 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nightbench.record import Estimate
+from nightbench.figures import Estimate
+from nightbench.precision import Precision, first_look_s, next_look_s, reached
 from nightbench.stats.combine import combine
 from nightbench.stats.moderate import combine_all
 from nightbench.stats.quantiles import NotEnough, quantile, quantiles
 from nightbench.stats.rates import throughput
+from nightbench.stats.warmup import warmup_cut
 
 __all__ = [
     "LEVELS",
     "NIGHTS",
     "PROCESSES",
+    "STOPPED",
     "Night",
     "Process",
+    "Stopping",
     "Tally",
     "cover_combined",
     "cover_nights",
     "cover_quantiles",
+    "cover_stopping",
     "cover_throughput",
 ]
 
@@ -146,6 +152,75 @@ PROCESSES = (
 )
 
 
+def _queue(load: float) -> Process:
+    """Latencies of M/M/1 in order of arrival, exponential in law; correlated over some 1 / (1 - load)^2 of them."""
+
+    def draw(rng: np.random.Generator, runs: int, n: int) -> NDArray[np.float64]:
+        early = round(100 / (1.0 - load) ** 2)
+        rows = np.empty((runs, n))
+        for row in rows:
+            service = rng.exponential(1.0, early + n)
+            steps = service[:-1] - rng.exponential(1.0 / load, early + n - 1)
+            walk = np.concatenate([[0.0], np.cumsum(steps)])
+            row[:] = (walk - np.minimum.accumulate(walk) + service)[early:]  # Lindley 1952
+        return rows
+
+    return Process(f"M/M/1 at {load:g}", draw, lambda q: -math.log(1.0 - q) / (1.0 - load))
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """Measuring 200 values a second until they are known as well as ``precision`` asks, or are ``longest``."""
+
+    process: Process
+    precision: Precision
+    longest: int
+    share: float = 1.0
+    """Of the runs asked for: long ones take long."""
+
+
+_DEFAULT = Precision()
+STOPPED = (
+    Stopping(_lognormal(0.0), _DEFAULT, 20_000),
+    Stopping(_lognormal(0.0), Precision(0.05, None), 5_000),
+    Stopping(_lognormal(0.8), _DEFAULT, 120_000, 0.2),
+    Stopping(_bimodal(0.0), _DEFAULT, 20_000),
+    Stopping(_bimodal(0.8), _DEFAULT, 100_000, 0.2),
+    Stopping(_pareto(), _DEFAULT, 40_000),
+    Stopping(_queue(0.5), Precision(0.05, 0.1), 150_000, 0.4),
+    Stopping(_queue(0.5), Precision(None, 0.2), 150_000, 0.4),
+    Stopping(_queue(0.8), Precision(0.05, 0.2), 600_000, 0.2),
+)
+
+
+def cover_stopping(case: Stopping, rng: np.random.Generator, runs: int) -> tuple[dict[float, Tally], float]:
+    """Coverage of the final intervals by level, and after how many values measuring stopped: the median."""
+    asked = {q: width for q, width in ((0.5, case.precision.p50), (0.99, case.precision.p99)) if width is not None}
+    tallies = {q: Tally() for q in asked}
+    ends = []
+    # Sixteen rows at a time: a good part of the speed of all, and little of the memory.
+    drawn = (
+        values for done in range(0, runs, 16) for values in case.process.draw(rng, min(16, runs - done), case.longest)
+    )
+    for values in drawn:
+        row = (values * 1e6).astype(np.int64)
+        end = _stopped(row, case.precision)
+        ends.append(end or len(row))
+        found = quantiles(row[warmup_cut(row[:end]).index : end], asked) if end else {}
+        for q in asked:
+            tallies[q].add(found.get(q, NotEnough(0)), case.process.truth(q) * 1e6)
+    return tallies, statistics.median(ends)
+
+
+def _stopped(row: NDArray[np.int64], precision: Precision) -> int | None:
+    at_s = first_look_s(0.0)
+    while (end := round(200 * at_s)) <= len(row):
+        if reached(row[:end], row[:0], precision):
+            return end
+        at_s = next_look_s(at_s, 0.0)
+    return None
+
+
 def cover_quantiles(process: Process, rng: np.random.Generator, runs: int, n: int) -> dict[float, Tally]:
     """Coverage of the within-deployment quantile intervals over ``runs`` independent runs of ``n`` values."""
     tallies = {q: Tally() for q in LEVELS}
@@ -245,7 +320,20 @@ def cover_nights(night: Night, rng: np.random.Generator, runs: int, rounds: int)
     return usual, wild, alone
 
 
+def _stopping_rows(rng: np.random.Generator, runs: int) -> Iterator[tuple[str, Tally]]:
+    for case in STOPPED:
+        tallies, end = cover_stopping(case, rng, max(1, round(case.share * runs)))
+        asked = ", ".join(
+            f"{name} {width:.0%}"
+            for name, width in (("p50", case.precision.p50), ("p99", case.precision.p99))
+            if width is not None
+        )
+        for q, tally in tallies.items():
+            yield f"until {asked}: {case.process.name}, n~{end:.0f}, p{100 * q:g}", tally
+
+
 def _rows(rng: np.random.Generator, runs: int) -> Iterator[tuple[str, Tally]]:
+    yield from _stopping_rows(rng, max(1, runs // 8))
     for process in PROCESSES:
         for n in (1000, 4000, 16000):
             for q, tally in cover_quantiles(process, rng, runs, n).items():

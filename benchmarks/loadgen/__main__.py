@@ -6,23 +6,24 @@ has one and the client another. The figures are processor time, which a busy nei
 """
 
 import argparse
-import os
-import platform
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.loadgen.clients import CLIENTS, CONCURRENCY, Client, Figures
+from benchmarks import machine
+from benchmarks.loadgen.clients import CLIENTS, Client
+from benchmarks.loadgen.meter import Figures
 from benchmarks.loadgen.ours import Bench
-from benchmarks.loadgen.server import serving
+from benchmarks.loadgen.programs import CONCURRENCY
+from benchmarks.machine import Cpus, spread
+from benchmarks.server import serving
 from loadgen.job import Pacing
 from nightbench.errors import NightbenchError
 from nightbench.load import OpenLoop
@@ -32,17 +33,23 @@ _BODIES = (100, 602_112)
 """A tiny request, and an image of 224 x 224 x 3 floats."""
 _RATES = (2_000.0, 10_000.0)
 _BARS = {
-    ("wrk", 100): 1.3,
-    ("wrk", 602_112): 1.3,
-    ("aiohttp", 100): 0.2,
-    ("tritonclient.http", 100): 0.2,
-    ("h2load", 100): 1.3,
-    ("h2load", 602_112): 1.3,
-    ("grpc.aio", 100): 0.25,
+    ("HTTP/1.1", "wrk", 100): 1.3,
+    ("HTTP/1.1", "wrk", 602_112): 1.3,
+    ("HTTP/1.1", "aiohttp", 100): 0.2,
+    ("HTTP/1.1", "tritonclient.http", 100): 0.2,
+    ("gRPC", "h2load", 100): 1.3,
+    ("gRPC", "h2load", 602_112): 1.3,
+    ("gRPC", "grpc.aio", 100): 0.25,
+    ("gRPC", "grpc.aio", 602_112): 0.25,
+    ("gRPC", "perf_analyzer", 100): 0.5,
+    ("gRPC", "perf_analyzer", 602_112): 0.5,
+    ("gRPC", "perf_analyzer --async", 100): 0.5,
+    ("gRPC", "perf_analyzer --async", 602_112): 0.5,
 }
 """The engine's processor time a request may be at most this multiple of theirs, with that body."""
 
-Runs = dict[tuple[str, int, str], list[Figures]]
+Runs = dict[tuple[str, int, str], dict[int, Figures]]
+"""Of a kind, a body and a client: what each round gave."""
 
 
 def main() -> None:
@@ -51,16 +58,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="of each run (default: 1)")
     parser.add_argument("--only", default="", help="clients whose name contains this, beside the engine")
     options = parser.parse_args()
-    cpus = sorted(os.sched_getaffinity(0))
-    server_cpus, client_cpus = ((cpus[0],), (cpus[-1],)) if len(cpus) > 1 else (None, None)
+    cpus = Cpus.split()
     began = time.monotonic()
-    for line in _machine(server_cpus, client_cpus):
+    for line in machine.describe(cpus):
         print(line)
+    print(f"concurrency {CONCURRENCY}")
     with (
         tempfile.TemporaryDirectory(prefix="nightbench-bench-") as folder,
-        serving(Path(folder), server_cpus) as port,
+        serving(Path(folder), cpus.server) as server,
     ):
-        bench = Bench(port, client_cpus, Path(folder))
+        bench = Bench(server, cpus.client, Path(folder))
         present = []
         for client in CLIENTS:
             if missing := client.missing():
@@ -69,36 +76,11 @@ def main() -> None:
                 present.append(client)
         _print_closed(_closed(bench, present, options.rounds, options.seconds))
         _print_open(bench, options.seconds * 3)
-    print(f"\nload average at the end {_load()}; the whole took {time.monotonic() - began:.0f} s")
-
-
-def _machine(server_cpus: tuple[int, ...] | None, client_cpus: tuple[int, ...] | None) -> Iterator[str]:
-    git = shutil.which("git")
-    commit = "unknown"
-    if git:
-        described = subprocess.run(
-            (git, "describe", "--always", "--dirty"), capture_output=True, text=True, check=False
-        )
-        commit = described.stdout.strip() or commit
-    python = platform.python_version()
-    yield f"{_cpu()} x{os.cpu_count()}, Linux {platform.release()}, Python {python}, commit {commit}"
-    yield f"server on processor {server_cpus}, client on {client_cpus}, concurrency {CONCURRENCY}"
-    yield f"load average {_load()}"
-
-
-def _cpu() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
-
-
-def _load() -> str:
-    return " ".join(f"{value:.2f}" for value in os.getloadavg())
+    print(f"\nload average at the end {machine.load_average()}; the whole took {time.monotonic() - began:.0f} s")
 
 
 def _closed(bench: Bench, clients: Sequence[Client], rounds: int, seconds: float) -> Runs:
-    runs: Runs = defaultdict(list)
+    runs: Runs = defaultdict(dict)
     for number in range(rounds):
         turned = [*clients[number % len(clients) :], *clients[: number % len(clients)]]
         for body_bytes in _BODIES:
@@ -108,7 +90,7 @@ def _closed(bench: Bench, clients: Sequence[Client], rounds: int, seconds: float
                 except RuntimeError as error:
                     print(f"{client.name}, {client.kind}, {body_bytes} bytes: no figure: {error}", file=sys.stderr)
                 else:
-                    runs[client.kind, body_bytes, client.name].append(figures)
+                    runs[client.kind, body_bytes, client.name][number] = figures
     return runs
 
 
@@ -118,40 +100,35 @@ def _print_closed(runs: Runs) -> None:
     print(f"{'':10} {'body':>7}  {'client':22} {'µs/request':>20} {'requests/s':>11} {'engine/client':>22}  bar")
     for kind in dict.fromkeys(client.kind for client in CLIENTS):
         for body_bytes in _BODIES:
-            ours = [run.cpu_us for run in runs[kind, body_bytes, "nightbench"]]
+            ours = runs[kind, body_bytes, "nightbench"]
             for client in CLIENTS:
-                found = runs.get((client.kind, body_bytes, client.name), [])
+                found = runs.get((client.kind, body_bytes, client.name), {})
                 if client.kind != kind or not found:
                     continue
-                costs = [run.cpu_us for run in found]
-                ratios = [mine / theirs for mine, theirs in zip(ours, costs, strict=False)]
+                costs = [run.cpu_us for run in found.values()]
+                ratios = [ours[number].cpu_us / run.cpu_us for number, run in found.items() if number in ours]
                 print(
-                    f"{kind:10} {body_bytes:>7}  {client.name:22} {_spread(costs, 1):>20} "
-                    f"{statistics.median(run.rps for run in found):>11,.0f} {_spread(ratios, 2):>22}  "
-                    f"{_verdict(client.name, body_bytes, ratios)}"
+                    f"{kind:10} {body_bytes:>7}  {client.name:22} {spread(costs, 1):>20} "
+                    f"{statistics.median(run.rps for run in found.values()):>11,.0f} "
+                    f"{spread(ratios, 2):>22}  {_verdict(kind, client.name, body_bytes, ratios)}"
                 )
 
 
-def _spread(values: Sequence[float], digits: int) -> str:
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
-
-
-def _verdict(name: str, body_bytes: int, ratios: Sequence[float]) -> str:
-    bar = _BARS.get((name, body_bytes))
-    if bar is None:
-        return ""
-    return f"<= {bar:g}: {'met' if statistics.median(ratios) <= bar else 'MISSED'}"
+def _verdict(kind: str, name: str, body_bytes: int, ratios: Sequence[float]) -> str:
+    bar = _BARS.get((kind, name, body_bytes))
+    return "" if bar is None or not ratios else machine.verdict(statistics.median(ratios), bar)
 
 
 def _print_open(bench: Bench, seconds: float) -> None:
     print("\nOpen loop, Poisson, 100 bytes over HTTP/1.1: how late requests are sent (µs), and what delays a moment")
     print(
         f"{'rate':>7} {'pacing':7} {'p50':>7} {'p99':>8} {'p99.9':>8} {'hiccups p99':>12} {'p99.9':>8} "
-        f"{'sent/offered':>13} {'µs/request':>11} {'spun':>6}"
+        f"{'sent/offered':>13} {'µs/request':>11} {'spun':>6}  bar"
     )
     for rate in _RATES:
         for pacing in Pacing:
-            result, samples = bench.measure(Protocol.RAW_HTTP, _BODIES[0], OpenLoop(rate), seconds, pacing)
+            job = bench.job(Protocol.RAW_HTTP, _BODIES[0], OpenLoop(rate), seconds)
+            result, samples = bench.measure(replace(job, pacing=pacing))
             lag = np.quantile(samples.lag_ns, (0.5, 0.99, 0.999)) / 1e3
             hiccups = [result.hiccups_ns.get(name, np.nan) / 1e3 for name in ("p99", "p999")]
             run_ns = result.ended_ns - result.started_ns
@@ -161,8 +138,21 @@ def _print_open(bench: Bench, seconds: float) -> None:
             print(
                 f"{rate:>7,.0f} {pacing:7} {lag[0]:>7.1f} {lag[1]:>8.1f} {lag[2]:>8.1f} "
                 f"{hiccups[0]:>12.1f} {hiccups[1]:>8.1f} "
-                f"{rate_kept:>13.4f} {cpu_us:>11.1f} {result.spin_ns / run_ns:>6.0%}"
+                f"{rate_kept:>13.4f} {cpu_us:>11.1f} {result.spin_ns / run_ns:>6.0%}  "
+                f"{_punctual(pacing, lag.tolist(), hiccups[1], rate_kept)}"
             )
+
+
+def _punctual(pacing: Pacing, lag_us: Sequence[float], hiccup_us: float, rate_kept: float) -> str:
+    """What the engine is held to: of a spinning one, p99.9 no more than 100 µs above the machine's own."""
+    p50, p99, p999 = lag_us
+    bars = {"rate within 0.1 %": abs(rate_kept - 1.0) <= 0.001}
+    if pacing is Pacing.SPIN:
+        bars |= {"p50 <= 5": p50 <= 5.0, "p99 <= 50": p99 <= 50.0, "p99.9": p999 <= hiccup_us + 100.0}
+    else:
+        bars |= {"p99 <= 150": p99 <= 150.0}
+    missed = [bar for bar, met in bars.items() if not met]
+    return f"MISSED: {', '.join(missed)}" if missed else "met"
 
 
 if __name__ == "__main__":

@@ -1,33 +1,24 @@
-"""Every client that is compared: how it is started, and how its own processor time a request is had."""
+"""Every client whose cost is compared: how it is started, and what it lacks on this machine."""
 
-import json
-import os
 import re
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 
-from benchmarks.loadgen.ours import Bench, grpc_message
-from launch.limits import affinity
+from benchmarks.loadgen import programs
+from benchmarks.loadgen.meter import MARGIN_S, Figures, metered
+from benchmarks.loadgen.ours import Bench
+from benchmarks.loadgen.peers import install
+from benchmarks.loadgen.programs import CONCURRENCY, Program
 from nightbench.load import ClosedLoop
 from nightbench.server import Protocol
 
-__all__ = ["CLIENTS", "CONCURRENCY", "Client", "Figures"]
+__all__ = ["CLIENTS", "Client"]
 
-CONCURRENCY = 16
-_ROOT = Path(__file__).resolve().parents[2]
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """One run: user and system time of the client's process for each request, and how many it got through."""
-
-    cpu_us: float
-    rps: float
+Run = Callable[[Bench, int, float], Figures]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,80 +29,78 @@ class Client:
     kind: str
     missing: Callable[[], str]
     """What it lacks on this machine; empty if nothing."""
-    run: Callable[[Bench, int, float], Figures]
+    run: Run
     """Bench, body bytes, seconds."""
 
 
-def _ours(protocol: Protocol) -> Callable[[Bench, int, float], Figures]:
+def _ours(protocol: Protocol) -> Run:
     def run(bench: Bench, body_bytes: int, seconds: float) -> Figures:
-        result, _ = bench.measure(protocol, body_bytes, ClosedLoop(CONCURRENCY), seconds)
-        wall_s = (result.ended_ns - result.started_ns) / 1e9
-        return Figures(result.client_cpu_ns / 1e3 / result.requests, result.requests / wall_s)
+        before = bench.server.answered()
+        figures: list[Figures | RuntimeError] = []
+
+        def watch(pid: int) -> None:
+            try:
+                figures.append(metered(pid, bench.server, seconds, before))
+            except RuntimeError as error:
+                figures.append(error)
+
+        watchers: list[threading.Thread] = []
+
+        def on_start(pid: int) -> None:
+            watchers.append(threading.Thread(target=watch, args=(pid,)))
+            watchers[0].start()
+
+        try:
+            bench.measure(bench.job(protocol, body_bytes, ClosedLoop(CONCURRENCY), seconds + MARGIN_S), on_start)
+        finally:
+            # It ends when the engine has, at the latest.
+            for watcher in watchers:
+                watcher.join()
+        if isinstance(figures[0], RuntimeError):
+            raise figures[0]
+        return figures[0]
 
     return run
 
 
-def _timed(bench: Bench, command: Sequence[str]) -> tuple[str, float]:
-    """A process's output, and the processor seconds the kernel says it used, from its start to its end."""
-    with affinity(bench.client_cpus):
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, cwd=_ROOT, text=True
+def _program(program: Callable[[Bench, int, float], Program], bad: str = "") -> Run:
+    """A program that ends by itself, and whose output is not to hold ``bad`` if that is given."""
+
+    def run(bench: Bench, body_bytes: int, seconds: float) -> Figures:
+        before = bench.server.answered()
+        figures: list[Figures] = []
+        sends_s = seconds + MARGIN_S
+        output = programs.run(
+            bench,
+            program(bench, body_bytes, sends_s),
+            sends_s,
+            lambda pid: figures.append(metered(pid, bench.server, seconds, before)),
         )
-    with process:
-        assert process.stdout is not None
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{command[0]} ended with exit code {process.returncode}")
-    return output, usage.ru_utime + usage.ru_stime
-
-
-def _found(pattern: str, output: str) -> float:
-    match = re.search(pattern, output)
-    if match is None:
-        raise RuntimeError(f"no {pattern!r} in: {output[:500]}")
-    return float(match[1])
-
-
-def _wrk(bench: Bench, body_bytes: int, seconds: float) -> Figures:
-    script = bench.workdir / f"wrk-{body_bytes}.lua"
-    script.write_text(
-        f'wrk.method = "POST"\nwrk.body = string.rep("x", {body_bytes})\n'
-        'wrk.headers["Content-Type"] = "application/octet-stream"\n'
-    )
-    url = f"http://127.0.0.1:{bench.port}/v1/predict"
-    # It takes whole seconds.
-    duration = f"{max(1, round(seconds))}s"
-    command = ("wrk", "-t1", f"-c{CONCURRENCY}", f"-d{duration}", "-s", str(script), url)
-    output, cpu_s = _timed(bench, command)
-    if "Non-2xx" in output or "Socket errors" in output:
-        raise RuntimeError(f"wrk saw errors: {output[-300:]}")
-    return Figures(cpu_s * 1e6 / _found(r"(\d+) requests in", output), _found(r"Requests/sec:\s*([\d.]+)", output))
-
-
-def _h2load(bench: Bench, body_bytes: int, seconds: float) -> Figures:
-    message = bench.workdir / f"message-{body_bytes}"
-    message.write_bytes(grpc_message(bench.port, body_bytes))
-    command = (
-        *("h2load", "-t1", f"-c{CONCURRENCY}", "-m1", "-D", str(max(1, round(seconds))), "-d", str(message)),
-        *("-H", "content-type: application/grpc", "-H", "te: trailers"),
-        f"http://127.0.0.1:{bench.port}/inference.GRPCInferenceService/ModelInfer",
-    )
-    output, cpu_s = _timed(bench, command)
-    if _found(r"(\d+) failed", output) or not _found(r"(\d+) succeeded", output):
-        raise RuntimeError(f"h2load saw errors: {output[-500:]}")
-    return Figures(cpu_s * 1e6 / _found(r"(\d+) done", output), _found(r"([\d.]+) req/s", output))
-
-
-def _peer(module: str) -> Callable[[Bench, int, float], Figures]:
-    def run(bench: Bench, body_bytes: int, seconds: float) -> Figures:
-        arguments = (str(bench.port), str(body_bytes), str(CONCURRENCY), str(seconds))
-        output, _ = _timed(bench, (sys.executable, "-m", f"benchmarks.loadgen.peers.{module}", *arguments))
-        count = json.loads(output)
-        return Figures(count["cpu_s"] * 1e6 / count["requests"], count["requests"] / count["wall_s"])
+        if bad and re.search(bad, output):
+            raise RuntimeError(f"it saw errors: {output[-500:]}")
+        return figures[0]
 
     return run
+
+
+def _perf_analyzer(protocol: str, mode: str) -> Run:
+    """It is stopped while it measures: when it would end is its own affair."""
+
+    def run(bench: Bench, body_bytes: int, seconds: float) -> Figures:
+        before = bench.server.answered()
+        program = programs.perf_analyzer(bench, body_bytes, "-p", "100000", protocol=protocol, mode=mode)
+        with programs.started(bench, program) as process:
+            return metered(process.pid, bench.server, seconds, before)
+
+    return run
+
+
+def _peer(module: str) -> Run:
+    def program(bench: Bench, body_bytes: int, seconds: float) -> Program:
+        arguments = (str(bench.port), str(body_bytes), str(CONCURRENCY), str(seconds))
+        return Program((sys.executable, "-m", f"benchmarks.loadgen.peers.{module}", *arguments))
+
+    return _program(program)
 
 
 def _needs_program(name: str) -> Callable[[], str]:
@@ -126,15 +115,31 @@ def _needs_nothing() -> str:
     return ""
 
 
+def _needs_perf_analyzer() -> str:
+    return install.why_not(install.perf_analyzer)
+
+
+def _needs_locust() -> str:
+    return install.why_not(install.locust)
+
+
+_WRK = _program(programs.wrk, bad="Non-2xx|Socket errors")
+_H2LOAD = _program(programs.h2load, bad="[1-9][0-9]* failed|, 0 succeeded")
+
 CLIENTS = (
     Client("nightbench", "HTTP/1.1", _needs_nothing, _ours(Protocol.RAW_HTTP)),
-    Client("wrk", "HTTP/1.1", _needs_program("wrk"), _wrk),
-    Client("wrk (again)", "HTTP/1.1", _needs_program("wrk"), _wrk),
+    Client("wrk", "HTTP/1.1", _needs_program("wrk"), _WRK),
+    Client("wrk (again)", "HTTP/1.1", _needs_program("wrk"), _WRK),
+    Client("perf_analyzer", "HTTP/1.1", _needs_perf_analyzer, _perf_analyzer("http", "sync")),
+    Client("perf_analyzer --async", "HTTP/1.1", _needs_perf_analyzer, _perf_analyzer("http", "async")),
+    Client("Locust", "HTTP/1.1", _needs_locust, _program(programs.locust)),
     Client("aiohttp", "HTTP/1.1", _needs_package("aiohttp"), _peer("aiohttp_client")),
     Client("tritonclient.http", "HTTP/1.1", _needs_package("tritonclient"), _peer("triton_http")),
     Client("nightbench", "gRPC", _needs_nothing, _ours(Protocol.KSERVE_GRPC)),
-    Client("h2load", "gRPC", _needs_program("h2load"), _h2load),
-    Client("h2load (again)", "gRPC", _needs_program("h2load"), _h2load),
+    Client("h2load", "gRPC", _needs_program("h2load"), _H2LOAD),
+    Client("h2load (again)", "gRPC", _needs_program("h2load"), _H2LOAD),
+    Client("perf_analyzer", "gRPC", _needs_perf_analyzer, _perf_analyzer("grpc", "sync")),
+    Client("perf_analyzer --async", "gRPC", _needs_perf_analyzer, _perf_analyzer("grpc", "async")),
     Client("grpc.aio", "gRPC", _needs_package("grpc"), _peer("grpc_aio")),
     Client("tritonclient.grpc", "gRPC", _needs_package("tritonclient"), _peer("triton_grpc")),
     Client("tritonclient.grpc.aio", "gRPC", _needs_package("tritonclient"), _peer("triton_grpc_aio")),

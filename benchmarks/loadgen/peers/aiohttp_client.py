@@ -4,12 +4,12 @@ import asyncio
 
 import aiohttp
 
-from benchmarks.loadgen.peers.counting import Count, Load, looped, report
+from benchmarks.loadgen.peers.looping import Load, looped, program
 
-__all__ = ["measure"]
+__all__ = ["send"]
 
 
-async def _run(load: Load) -> Count:
+async def _run(load: Load) -> None:
     url, body = f"http://127.0.0.1:{load.port}/v1/predict", bytes(load.body_bytes)
     headers = {"Content-Type": "application/octet-stream"}
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=load.concurrency)) as session:
@@ -19,12 +19,12 @@ async def _run(load: Load) -> Count:
                 answer.raise_for_status()
                 await answer.read()
 
-        return await looped(request, load)
+        await looped(request, load)
 
 
-def measure(load: Load) -> Count:
-    return asyncio.run(_run(load))
+def send(load: Load) -> None:
+    asyncio.run(_run(load))
 
 
 if __name__ == "__main__":
-    report(measure)
+    program(send)

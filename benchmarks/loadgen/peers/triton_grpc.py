@@ -6,39 +6,27 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from tritonclient.grpc import InferenceServerClient, InferInput
 
-from benchmarks.loadgen.peers.counting import WARM_UP, Count, Load, report
+from benchmarks.loadgen.peers.looping import Load, program
 
-__all__ = ["measure"]
+__all__ = ["send"]
 
 
-def measure(load: Load) -> Count:
+def send(load: Load) -> None:
     values = np.zeros((1, load.body_bytes // 4), np.float32)
+    end = time.monotonic() + load.seconds
     with (
         InferenceServerClient(f"127.0.0.1:{load.port}") as client,
         ThreadPoolExecutor(load.concurrency) as threads,
     ):
 
-        def request() -> None:
-            tensor = InferInput("x", list(values.shape), "FP32")
-            tensor.set_data_from_numpy(values)
-            client.infer("null", [tensor])
-
-        def warm(_: int) -> None:
-            for _ in range(WARM_UP):
-                request()
-
-        def work(end: float) -> int:
-            requests = 0
+        def work(_: int) -> None:
             while time.monotonic() < end:
-                request()
-                requests += 1
-            return requests
+                tensor = InferInput("x", list(values.shape), "FP32")
+                tensor.set_data_from_numpy(values)
+                client.infer("null", [tensor])
 
-        list(threads.map(warm, range(load.concurrency)))
-        with Count() as count:
-            count.requests = sum(threads.map(work, [time.monotonic() + load.seconds] * load.concurrency))
-        return count
+        list(threads.map(work, range(load.concurrency)))
 
 
 if __name__ == "__main__":
-    report(measure)
+    program(send)

@@ -6,12 +6,12 @@ import numpy as np
 from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 
-from benchmarks.loadgen.peers.counting import Count, Load, looped, report
+from benchmarks.loadgen.peers.looping import Load, looped, program
 
-__all__ = ["measure"]
+__all__ = ["send"]
 
 
-async def _run(load: Load) -> Count:
+async def _run(load: Load) -> None:
     values = np.zeros((1, load.body_bytes // 4), np.float32)
     async with InferenceServerClient(f"127.0.0.1:{load.port}") as client:
 
@@ -20,12 +20,12 @@ async def _run(load: Load) -> Count:
             tensor.set_data_from_numpy(values)
             await client.infer("null", [tensor])
 
-        return await looped(request, load)
+        await looped(request, load)
 
 
-def measure(load: Load) -> Count:
-    return asyncio.run(_run(load))
+def send(load: Load) -> None:
+    asyncio.run(_run(load))
 
 
 if __name__ == "__main__":
-    report(measure)
+    program(send)

@@ -1,0 +1,1 @@
+"""How long it takes to know a latency well enough: `python -m benchmarks.precision`."""
