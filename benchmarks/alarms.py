@@ -45,7 +45,7 @@ class Queue:
     def draw(self, rate_rps: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """When requests are due and when they are done, in nanoseconds from 0."""
         load = OpenLoop(rate_rps, Arrival.GAMMA, self.burstiness)
-        due = offsets_ns(load, DURATION_S, seed) * 1e-9
+        due = offsets_ns(load, DURATION_S, seed).astype(np.float64) * 1e-9
         service = np.random.default_rng([seed, 1]).exponential(self.load / rate_rps, len(due))
         work = np.cumsum(service)
         # In time that counts only what the server could work; Lindley's recursion in closed form.
@@ -130,7 +130,7 @@ ONE_MODE: dict[str, Draw] = {
     "a floor and a tail": lambda rng, n: 10.0 + rng.exponential(0.5, n),
     "mixture, no valley": lambda rng, n: np.exp(0.3 * rng.standard_normal(n) + 0.6 * (rng.random(n) < 0.4)),
     "mixture of widths": lambda rng, n: np.exp(np.where(rng.random(n) < 0.5, 0.02, 1.0) * rng.standard_normal(n)),
-    "whole ms, few": lambda rng, n: 1.0 + rng.poisson(3.0, n),
+    "whole ms, few": lambda rng, n: 1.0 + rng.poisson(3.0, n).astype(np.float64),
     "whole ms, many": lambda rng, n: np.ceil(20.0 * np.exp(0.3 * rng.standard_normal(n))),
     "AR(1) 0.5": _correlated(0.5),
     "AR(1) 0.9": _correlated(0.9),

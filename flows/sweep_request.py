@@ -17,7 +17,7 @@ from loadgen.payload import (
     file_body,
     npz_tensors,
 )
-from loadgen.prompts import PROMPTS, drawn_prompts, given_requests
+from loadgen.prompts import PROMPTS, USUAL_TOKENS, drawn_prompts, given_requests
 from loadgen.sweep import Sweep
 from loadgen.target import Target
 from loadgen.trace import read_trace, trace_of
@@ -33,7 +33,6 @@ _ROOMY_CPUS = 4
 """From here on a processor that only spins is one the server does not miss."""
 _STEP_S = 5.0
 """Of a search, where nothing else was asked for."""
-_OUTPUT_TOKENS = 64
 _TIMEOUT_S = 10.0
 _LONG_TIMEOUT_S = 120.0
 """Answers that are written token by token take their time."""
@@ -238,7 +237,7 @@ def _drawn(dialect: Dialect, sending: Sending, distinct: int, seed: int, chats: 
         return drawn_prompts(
             sending.model,
             sending.prompt_tokens,
-            sending.output_tokens or _OUTPUT_TOKENS,
+            sending.output_tokens or USUAL_TOKENS,
             seed,
             distinct,
             chat=chats,

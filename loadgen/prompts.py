@@ -10,10 +10,11 @@ import numpy as np
 from loadgen.payload import LIMIT_BYTES, Payload, opaque_bodies
 from nightbench.errors import UsageError
 
-__all__ = ["PROMPTS", "drawn_prompts", "given_requests"]
+__all__ = ["PROMPTS", "USUAL_TOKENS", "asked_tokens", "drawn_prompts", "given_requests"]
 
 PROMPTS = 1024
 """Prompts to rotate through: many, because servers keep what they computed for a prompt they have seen before."""
+USUAL_TOKENS = 64
 _MOST_TOKENS = 1_000_000
 _FREQUENT = (
     "the of and to in is that for it as was with be by on not he his but at are this have from or had an they which "
@@ -71,6 +72,15 @@ def given_requests(path: Path) -> Payload:
     if not bodies:
         raise UsageError(f"--input: {path} is no file of 1 to {LIMIT_BYTES} bytes that holds a request; give one")
     return _of_one_length(bodies, f"--input: {path}")
+
+
+def asked_tokens(payload: Payload) -> int:
+    """How long an answer the first request asks for; `USUAL_TOKENS` where it does not say, or is no such request."""
+    try:
+        asked = json.loads(payload.arrays["body"][0].tobytes())["max_tokens"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return USUAL_TOKENS
+    return asked if type(asked) is int and 0 < asked <= _MOST_TOKENS else USUAL_TOKENS
 
 
 def _request(path: Path, number: int, line: bytes) -> bytes:

@@ -16,6 +16,7 @@ from loadgen.cache_audit import CacheAudit
 from loadgen.calibrate import Calibration, Kind, calibrate
 from loadgen.job import Job, JobResult, Pacing
 from loadgen.payload import Payload
+from loadgen.prompts import asked_tokens
 from loadgen.run import Glimpse, run_job
 from loadgen.seek import seek
 from nightbench.assess import Assessed, assess
@@ -179,6 +180,7 @@ def calibrated(sweep: Sweep, should_stop: Callable[[], bool] = never) -> Calibra
             pool,
             path=endpoint.path,
             headers=endpoint.headers,
+            tokens=asked_tokens(payload),
         )
         try:
             return calibrate(

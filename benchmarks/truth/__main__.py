@@ -102,7 +102,7 @@ def main() -> None:
 def _median_us(number: int, rounds: int) -> float:
     """Evenly spaced by ratio, each round in the middle of its part."""
     first, last = _MEDIANS_US
-    return first * (last / first) ** ((number + 0.5) / rounds)
+    return first * math.pow(last / first, (number + 0.5) / rounds)
 
 
 def _run(name: str, folder: Path, cpus: Cpus, delay: Delay, seconds: float) -> Run:

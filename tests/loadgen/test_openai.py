@@ -11,8 +11,8 @@ from loadgen import prompts
 from loadgen.dialects import DIALECTS
 from loadgen.engine import run
 from loadgen.job import Job
-from loadgen.payload import Payload
-from loadgen.prompts import drawn_prompts, given_requests
+from loadgen.payload import Payload, opaque_bodies
+from loadgen.prompts import asked_tokens, drawn_prompts, given_requests
 from loadgen.protocols import codec_for
 from loadgen.target import Target
 from nightbench.errors import NightbenchError, UsageError
@@ -219,3 +219,11 @@ def test_what_goes_wrong_in_a_stream_is_an_outcome(
         max_requests=8,
     )
     assert run(made).outcomes == {"ok": 2, "rpc_error": 2, "protocol_error": 2, "http_5xx": 2}
+
+
+@pytest.mark.parametrize(
+    ("request_body", "tokens"),
+    [(b'{"max_tokens": 7}', 7), (b'{"max_tokens": "7"}', 64), (b"[7]", 64), (b"\x00", 64), (b'{"max_tokens": -1}', 64)],
+)
+def test_the_length_an_answer_shall_have_is_read_from_its_request(request_body: bytes, tokens: int) -> None:
+    assert asked_tokens(opaque_bodies(np.frombuffer(request_body, np.uint8)[np.newaxis])) == tokens

@@ -1,1 +1,1 @@
-"""Python clients that others use, one file each, run as ``python -m benchmarks.loadgen.peers.NAME``."""
+"""Other people's clients, each as its users would write it."""

@@ -1,0 +1,1 @@
+"""Figures that the README quotes: of the instrument, not of any server."""
