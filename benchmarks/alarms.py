@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from benchmarks.coverage import gaussian_ar1
 from loadgen.arrivals import offsets_ns
-from nightbench.load import Arrival, OpenLoop
-from nightbench.saturation import over_saturated
+from nightbench.load import Arrival, OpenLoop, Trace
+from nightbench.saturation import over_saturated, steady
 from nightbench.stats.modes import modes
 
 __all__ = ["DURATION_S", "ONE_MODE", "SERVERS", "TWO_MODES", "Queue", "alarm_s", "named"]
 
 DURATION_S = 60.0
 _LOOK_S = 1.0
+_BUSY_S = 20.0
 
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
 
@@ -37,6 +38,10 @@ class Queue:
     slow_by: float = 2.0
     stall_at_s: float = 20.0
     stall_s: float = 0.0
+    lost: float = 0.0
+    """The share of requests that are never answered, and take no time."""
+    busy: float | None = None
+    """The load in the first `_BUSY_S` of a recorded trace, whose mean is ``load``."""
 
     @property
     def keeps_up(self) -> bool:
@@ -45,12 +50,28 @@ class Queue:
     def draw(self, rate_rps: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """When requests are due and when they are done, in nanoseconds from 0."""
         load = OpenLoop(rate_rps, Arrival.GAMMA, self.burstiness)
-        due = offsets_ns(load, DURATION_S, seed).astype(np.float64) * 1e-9
-        service = np.random.default_rng([seed, 1]).exponential(self.load / rate_rps, len(due))
+        due = self._recorded(offsets_ns(load, DURATION_S, seed).astype(np.float64) * 1e-9)
+        random = np.random.default_rng([seed, 1])
+        service = random.exponential(self.load / rate_rps, len(due))
+        lost = random.random(len(due)) < self.lost
+        service[lost] = 0.0
         work = np.cumsum(service)
         # In time that counts only what the server could work; Lindley's recursion in closed form.
         done = np.maximum.accumulate(self._worked(due) - work + service) + work
-        return (due * 1e9).astype(np.int64), (self._clock(done) * 1e9).astype(np.int64)
+        done = np.where(lost, 10.0 * DURATION_S, self._clock(done))
+        return (due * 1e9).astype(np.int64), (done * 1e9).astype(np.int64)
+
+    @property
+    def sent(self) -> OpenLoop:
+        """The kind of load that it is; its rate is no matter."""
+        return OpenLoop(1.0, Arrival.GAMMA) if self.busy is None else OpenLoop(1.0, Arrival.TRACE, trace=Trace("", ""))
+
+    def _recorded(self, even_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self.busy is None:
+            return even_s
+        # So much of all requests come in the busy spell.
+        spell_s = self.busy / self.load * _BUSY_S
+        return np.interp(even_s, (0.0, spell_s, DURATION_S), (0.0, _BUSY_S, DURATION_S))
 
     def _worked(self, at_s: NDArray[np.float64]) -> NDArray[np.float64]:
         slow = np.minimum(at_s, self.slow_s) * (1.0 - 1.0 / self.slow_by)
@@ -73,6 +94,9 @@ SERVERS = (
     Queue("load 0.8, stalls 3 s", 0.8, stall_at_s=12.0, stall_s=3.0),
     Queue("load 0.9, 5 s half as fast", 0.9, slow_s=5.0),
     Queue("load 0.9, 8 s a quarter as fast", 0.9, slow_s=8.0, slow_by=4.0),
+    Queue("load 0.7, loses 1 %", 0.7, lost=0.01),
+    Queue("load 0.2, loses 5 %", 0.2, lost=0.05),
+    Queue("trace, 0.7, first 20 s at 1.5", 0.7, busy=1.5),
     Queue("load 1.05", 1.05),
     Queue("load 1.1", 1.1),
     Queue("load 1.1, bursty", 1.1, burstiness=0.25),
@@ -84,7 +108,9 @@ SERVERS = (
 
 
 def alarm_s(queue: Queue, rate_rps: float, seed: int) -> float | None:
-    """When the alarm rings, looking once a second; ``None`` if it never does."""
+    """When the alarm rings, looking once a second; ``None`` if it never does, or the load is not watched."""
+    if not steady(queue.sent):
+        return None
     due_ns, done_ns = queue.draw(rate_rps, seed)
     for now_s in np.arange(_LOOK_S, DURATION_S + _LOOK_S / 2, _LOOK_S).tolist():
         now_ns = round(now_s * 1e9)

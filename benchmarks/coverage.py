@@ -24,6 +24,7 @@ from nightbench.stats.rates import throughput
 from nightbench.stats.warmup import warmup_cut
 
 __all__ = [
+    "CLOSED",
     "LEVELS",
     "NIGHTS",
     "PROCESSES",
@@ -32,6 +33,7 @@ __all__ = [
     "Process",
     "Stopping",
     "Tally",
+    "cover_closed",
     "cover_combined",
     "cover_nights",
     "cover_quantiles",
@@ -257,6 +259,38 @@ def cover_throughput(rng: np.random.Generator, runs: int, n: int, phi: float, si
     return tally
 
 
+CLOSED: dict[str, Callable[[np.random.Generator, int, int], NDArray[np.float64]]] = {
+    # Cycles, clients -> when their requests are done, in mean latencies.
+    "exponential": lambda rng, cycles, clients: np.cumsum(rng.exponential(1.0, (cycles, clients)), axis=0),
+    "lockstep": lambda rng, cycles, clients: (
+        np.arange(cycles)[:, None] + rng.random() + rng.exponential(0.01, (cycles, clients))
+    ),
+    "lockstep, 20 % uneven": lambda rng, cycles, clients: (
+        np.cumsum(np.exp(0.2 * rng.standard_normal(cycles) - 0.02))[:, None] + rng.exponential(0.01, (cycles, clients))
+    ),
+    "two batches": lambda rng, cycles, clients: (
+        np.arange(cycles)[:, None]
+        + rng.random()
+        + np.arange(clients) % 2 / 2
+        + rng.exponential(0.01, (cycles, clients))
+    ),
+    "Poisson bursts": lambda rng, cycles, clients: np.repeat(
+        np.cumsum(rng.exponential(1.0, cycles))[:, None], clients, axis=1
+    ),
+}
+"""Closed loops, by how their answers come."""
+
+
+def cover_closed(kind: str, rng: np.random.Generator, runs: int, clients: int, latencies: float) -> Tally:
+    """Coverage of the throughput of ``clients`` who wait one second on average, over ``latencies`` of those."""
+    tally = Tally()
+    for _ in range(runs):
+        done = CLOSED[kind](rng, round(1.5 * latencies) + 20, clients)
+        done_ns = (done.ravel() * 1e9).astype(np.int64)
+        tally.add(throughput(done_ns, 3 * 10**9, round((3 + latencies) * 1e9), clients=clients), clients)
+    return tally
+
+
 @dataclass(frozen=True, slots=True)
 class Night:
     """Cells whose starts differ: ``setups`` x ``loads`` of them, in ``rounds`` rounds.
@@ -332,6 +366,14 @@ def _stopping_rows(rng: np.random.Generator, runs: int) -> Iterator[tuple[str, T
             yield f"until {asked}: {case.process.name}, n~{end:.0f}, p{100 * q:g}", tally
 
 
+def _closed_rows(rng: np.random.Generator, runs: int) -> Iterator[tuple[str, Tally]]:
+    for kind in CLOSED:
+        for clients in (1, 4, 16, 64):
+            for latencies in (2.5, 5.0, 20.0):
+                tally = cover_closed(kind, rng, max(1, runs // 4), clients, latencies)
+                yield f"throughput of c{clients}, {kind}, {latencies:g} latencies", tally
+
+
 def _rows(rng: np.random.Generator, runs: int) -> Iterator[tuple[str, Tally]]:
     yield from _stopping_rows(rng, max(1, runs // 8))
     for process in PROCESSES:
@@ -353,6 +395,7 @@ def _rows(rng: np.random.Generator, runs: int) -> Iterator[tuple[str, Tally]]:
     for n in (20, 50, 200, 1000, 20000):
         for phi, sigma in ((0.0, 0.0), (0.9, 0.3), (0.98, 0.3)):
             yield f"throughput, n={n}, rate phi={phi:g} sigma={sigma:g}", cover_throughput(rng, runs, n, phi, sigma)
+    yield from _closed_rows(rng, runs)
 
 
 def main() -> None:

@@ -51,6 +51,8 @@ def print_sweep(console: Console, swept: Swept) -> None:
         say(f"doubt: {where}{title(doubt.reason)}: {doubt.detail}", "yellow")
     if swept.audit is not None:
         say(f"cache audit: {swept.audit.verdict}: {swept.audit.detail}")
+    if swept.result.why:
+        say(f"ended early: {swept.result.why}")
     if swept.result.detail:
         say(f"first failure: {swept.result.detail}")
 

@@ -33,6 +33,8 @@ _ROOMY_CPUS = 4
 """From here on a processor that only spins is one the server does not miss."""
 _STEP_S = 5.0
 """Of a search, where nothing else was asked for."""
+_TELLING_BYTES = 16
+"""Of a body: even a JSON document then has more values than an audit sends."""
 _TIMEOUT_S = 10.0
 _LONG_TIMEOUT_S = 120.0
 """Answers that are written token by token take their time."""
@@ -260,4 +262,8 @@ def drawn_anew(sending: Sending, path: str) -> Callable[[int, int], Payload]:
     """
     if sending.input is not None:
         raise UsageError("--cache-audit: a file holds too few inputs to tell; give random ones, say --body-bytes N")
+    if sending.body_bytes is not None and sending.body_bytes < _TELLING_BYTES:
+        raise UsageError(
+            f"--cache-audit: there are too few distinct bodies so small; give --body-bytes {_TELLING_BYTES}"
+        )
     return lambda seed, distinct: _drawn(DIALECTS[sending.protocol], sending, distinct, seed, _chats(path))

@@ -2,7 +2,7 @@
 
 ``python -m loadgen PLAN.json`` measures one cell and prints how it went as one line of JSON, a `loadgen.job.JobResult`;
 its ``error`` is null where the cell was measured. The exit code is 0 then, 1 where it could not be measured, and 2
-where the plan is none. The plan is a `loadgen.job.Job` as JSON:
+where the plan is none, or asks for what cannot be. The plan is a `loadgen.job.Job` as JSON:
 
     {
       "endpoint": {"protocol": "raw-http", "host": "127.0.0.1", "port": 8000, "model": "m"},
@@ -39,6 +39,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+from loadgen.check import check_job
 from loadgen.codec_json import job_from_json, result_to_json
 from loadgen.engine import measure, run
 from loadgen.job import JobResult
@@ -52,9 +53,14 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
+    if sys.argv[1:] in (["--help"], ["-h"]):
+        print(__doc__)
+        return
     if len(sys.argv) > 2:
         sys.exit("usage: python -m loadgen [PLAN.json]")
     if len(sys.argv) == 2:
+        # As an exception, so that nothing is left behind.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         try:
             sys.exit(_carry_out(Path(sys.argv[1])))
         except UsageError as error:
@@ -69,6 +75,7 @@ def _carry_out(path: Path) -> int:
 
     try:
         job = job_from_json(path.read_bytes())
+        check_job(job)
     except (OSError, NightbenchError) as error:
         raise UsageError(f"{path}: {error.strerror if isinstance(error, OSError) else error}") from error
     job = replace(job, pool=path.parent / job.pool, samples=path.parent / job.samples)

@@ -108,7 +108,7 @@ def calibrate(
             before_ns = server.cpu_ns()
             result = _succeeded(run_job(job, should_stop, env, workdir_root=workdir_root))
             spent_ns = server.cpu_ns() - before_ns
-            rate, service = _measured(Samples.load(job.samples), result, job.duration_s)
+            rate, service = _measured(Samples.load(job.samples), result, job.duration_s, concurrency)
             return _Run(result, spent_ns, rate, service)
 
         ceiling = run(CEILING_CONCURRENCY, workers)
@@ -186,7 +186,9 @@ def _succeeded(result: JobResult) -> JobResult:
     return result
 
 
-def _measured(samples: Samples, result: JobResult, duration_s: float) -> tuple[Estimate, dict[str, Estimate]]:
+def _measured(
+    samples: Samples, result: JobResult, duration_s: float, clients: int
+) -> tuple[Estimate, dict[str, Estimate]]:
     """Throughput, and quantiles of the service time, of what was sent after the warm-up."""
     start_ns = result.started_ns + round(_WARMUP_S * _NS_PER_S)
     end_ns = min(result.started_ns + round(duration_s * _NS_PER_S), result.ended_ns)
@@ -198,7 +200,7 @@ def _measured(samples: Samples, result: JobResult, duration_s: float) -> tuple[E
             known[name] = answer
         elif answer.seen is not None:
             known[name] = Estimate(answer.seen)
-    return throughput(samples.done_ns, start_ns, end_ns), known
+    return throughput(samples.done_ns, start_ns, end_ns, clients=clients), known
 
 
 def _request_bytes(kind: Kind, pool: Pool, port: int) -> int:

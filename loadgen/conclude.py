@@ -71,4 +71,5 @@ def conclude(
         workers_cpu_ns=(watch.cpu_ns,),
         pacing=pacing,
         hiccups_ns=hiccups_ns or {},
+        connections_short=recorder.connections_short,
     )

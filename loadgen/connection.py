@@ -1,10 +1,11 @@
 """One nonblocking TCP connection: a socket, a wire, and whatever the kernel would not take yet."""
 
+import os
 import select
 import socket
 from dataclasses import dataclass
 
-from loadgen.wire.base import Wire
+from loadgen.wire.base import HoldingWire, Wire
 
 __all__ = ["Address", "Connection", "resolve"]
 
@@ -82,7 +83,7 @@ class Connection:
         """The kernel says the attempt is over: `OSError` if it failed."""
         code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
-            raise OSError(code, "")
+            raise OSError(code, os.strerror(code))
         self.connecting = False
 
     def flush(self) -> None:
@@ -127,5 +128,7 @@ class Connection:
             self._epoll.modify(self.fd, select.EPOLLIN | (select.EPOLLOUT if wanted else 0))
 
     def close(self) -> None:
-        """Close the socket, which leaves the epoll by itself."""
+        """Close the socket, which leaves the epoll by itself, and give back what the wire holds."""
         self.sock.close()
+        if isinstance(self.wire, HoldingWire):
+            self.wire.close()

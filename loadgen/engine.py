@@ -1,5 +1,8 @@
 """One cell over the wire: prepare everything, be quiet, measure, conclude."""
 
+import resource
+
+from loadgen.check import check_job
 from loadgen.clock import quiet
 from loadgen.conclude import Stopwatch, conclude
 from loadgen.connection import Address, resolve
@@ -21,8 +24,10 @@ from nightbench.server import Protocol
 
 __all__ = ["measure", "run"]
 
-_MAX_CONNECTIONS = 512
-"""Of an open loop, in all shares. More would find the server's own limits rather than its latency."""
+_MAX_CONNECTIONS = 16_384
+"""Of an open loop, in all shares: well within the 28,000 ports that Linux has by default for one address."""
+_OTHER_FILES = 64
+"""What this process has open beside its connections, generously."""
 
 
 def run(job: Job) -> JobResult:
@@ -30,6 +35,7 @@ def run(job: Job) -> JobResult:
 
     There is nobody to look meanwhile: no stop but the job's own ends it, and one process is all there is.
     """
+    check_job(job)
     if job.workers != 1:
         raise NightbenchError(f"workers: {job.workers} processes need a caller to start them; use loadgen.run.run_job")
     (recorder,) = reserve(job)
@@ -65,10 +71,15 @@ def measure(job: Job, recorder: Recorder) -> JobResult:
 def _measure(job: Job, recorder: Recorder, pool: Pool, address: Address, codec: Codec) -> JobResult:
     starts = dealt(rotation(pool, job.inputs, job.batch, job.seed), recorder.share, recorder.shares)
     requests = [codec.prepare(pool.request(start, job.batch)) for start in starts]
-    keeper = Keeper(job.verify_every)
+    keeper = Keeper.of(job)
     closed = job.load.concurrency if isinstance(job.load, ClosedLoop) else None
     kind = StreamingTraffic if codec.streaming else Traffic
-    connections = closed or max(1, _MAX_CONNECTIONS // recorder.shares)
+    connections = _connections(closed or max(1, _MAX_CONNECTIONS // recorder.shares))
+    if closed is not None and connections < closed:
+        raise NightbenchError(
+            f"concurrency: {closed} connections in one process are more than its limit of open files leaves, "
+            f"{connections}; raise the limit (ulimit -n), or give more workers"
+        )
     with quiet():
         window = begin(job, recorder)
         traffic = kind(address, codec, requests, recorder, keeper, connections, int(job.timeout_s * 1e9))
@@ -87,3 +98,13 @@ def _measure(job: Job, recorder: Recorder, pool: Pool, address: Address, codec: 
     return conclude(
         job, recorder, keeper, codec.decode, pool, starts, watch, how, traffic.detail, pacing, pacer.hiccups_ns()
     )
+
+
+def _connections(wanted: int) -> int:
+    """How many of ``wanted`` this process may open; its limit of open files is raised for them as far as it may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, most = (wanted + _OTHER_FILES if limit == resource.RLIM_INFINITY else limit for limit in (soft, hard))
+    files = max(soft, min(most, wanted + _OTHER_FILES))
+    if files > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    return max(1, min(wanted, files - _OTHER_FILES))

@@ -21,7 +21,7 @@ class Glimpse:
     """How a run stands. Counts are of the whole run so far; ``recent`` is the last second."""
 
     elapsed_s: float
-    """Since the start of sending, warm-up included."""
+    """Since the start of sending, warm-up included; 0 before it."""
     sent: int
     answered: int
     """Requests that have an outcome, whatever it is."""
@@ -56,7 +56,7 @@ class LiveView:
             ok += share.ok
             recent.append(share.recent_ns)
         latency_ns = np.concatenate(recent)
-        elapsed_s = (now_ns - self._started_ns) / _NS_PER_S
+        elapsed_s = max(0, now_ns - self._started_ns) / _NS_PER_S
         p50, p99 = _quantiles(latency_ns)
         return Glimpse(
             elapsed_s=elapsed_s,

@@ -61,7 +61,7 @@ def measure_in_process(job: Job, recorder: Recorder) -> JobResult:
     model, model_load_ns = load_model(job.endpoint)
     starts = rotation(pool, job.inputs, job.batch, job.seed)
     requests = [pool.request(start, job.batch) for start in starts]
-    keeper = Keeper(job.verify_every)
+    keeper = Keeper.of(job)
     with quiet():
         window = begin(job, recorder)
         calls = _Calls(job, model, requests, recorder, keeper, window)

@@ -100,6 +100,11 @@ class JobResult:
     hiccups_ns: Mapping[str, int] = field(default_factory=dict)
     """How long the machine itself kept the spinning engine from running: ``p99``, ``p999`` and ``max`` of the delay
     of a random moment, standstills below 10 µs not counted. Empty where nothing spun."""
+    connections_short: bool = False
+    """Requests waited for a connection, or got none, because this machine had no room for another: what followed,
+    a backlog above all, may be the client's doing. Nothing is called over-saturated from then on."""
+    why: str = ""
+    """What was hopeless, in words, where ``ended_by`` is `EndedBy.OVER_SATURATED`."""
 
     @classmethod
     def failed(cls, error: str) -> "JobResult":

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from loadgen.job import Job
 from loadgen.recorder import Recorder, Stop
 from loadgen.schedule import STOP_LEAD_NS
-from nightbench.load import EndedBy, OpenLoop
+from nightbench.load import EndedBy
 from nightbench.precision import first_look_s, next_look_s, reached
 from nightbench.samples import Outcome, Samples
-from nightbench.saturation import over_saturated
+from nightbench.saturation import over_saturated, steady
 
 __all__ = ["Looks"]
 
@@ -33,7 +33,7 @@ class Looks:
         self._job = job
         self._recorders = recorders
         self._started_ns = min(recorder.started_ns for recorder in recorders)
-        self._watches_load = job.stop_over_saturated and isinstance(job.load, OpenLoop)
+        self._watches_load = job.stop_over_saturated and steady(job.load)
         self._due_s = first_look_s(job.min_warmup_s)
         self._over = job.precision is None and not self._watches_load
 
@@ -58,6 +58,9 @@ class Looks:
     def _hopeless(self, due: Sequence[Samples], now_ns: int) -> str | None:
         if sum(map(len, due)) > _MOST_ROWS:
             # What was not hopeless over so many requests is not.
+            return None
+        if any(recorder.connections_short for recorder in self._recorders):
+            # The backlog may be our own.
             return None
         due_ns = np.concatenate([share.intended_ns for share in due])
         # What timed out was given up by the client and took no work off the server.

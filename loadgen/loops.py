@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 
 from loadgen.clock import now_ns
 from loadgen.pacing import Pacer
-from loadgen.recorder import Recorder
+from loadgen.recorder import Recorder, Stop
 from loadgen.schedule import LOOK_NS, Window
 from loadgen.traffic import Traffic
 from nightbench.load import EndedBy
@@ -66,6 +66,9 @@ def run_closed(
             if (stop := recorder.stop) and stop.at_ns < end_ns:
                 window = window.ended_by(stop)
                 end_ns = window.end_ns
+            if most and recorder.rows >= most:
+                # Seen by the caller, who ends the other shares: what they send alone is not the load asked for.
+                recorder.ask_to_stop(Stop(now, EndedBy.REQUESTS if most == max_requests else EndedBy.ROWS))
             over = now >= end_ns or recorder.rows >= most
             if now >= window.drained_ns or (over and not traffic.in_flight):
                 return window
@@ -87,7 +90,10 @@ def run_open(traffic: Traffic, recorder: Recorder, window: Window, pacer: Pacer)
     look = 0
     while True:
         now = now_ns()
-        while row < rows and due_ns[row] <= now and traffic.has_room:
+        while row < rows and due_ns[row] <= now:
+            if not traffic.has_room:
+                recorder.lacks_connections()
+                break
             traffic.start(row, now)
             row += 1
             now = now_ns()

@@ -16,6 +16,7 @@ __all__ = [
     "DISTINCT",
     "LIMIT_BYTES",
     "Payload",
+    "check_distinct",
     "drawn_bodies",
     "drawn_tensors",
     "file_body",
@@ -27,6 +28,8 @@ DISTINCT = 16
 """Inputs to rotate through, so that no cache can answer for the server."""
 LIMIT_BYTES = 256 * 2**20
 """Of all inputs together."""
+_MOST_DISTINCT = 100_000
+"""Each is prepared as a request of its own before anything is sent."""
 _INTEGERS = 100
 """Exclusive upper bound of drawn integers: indices that most vocabularies and tables have."""
 _JSON_FRAME = (b'{"data":"', b'"}')
@@ -64,6 +67,12 @@ class Payload:
             np.savez(file, **named)
 
 
+def check_distinct(distinct: int) -> None:
+    """`UsageError` for a number of inputs that cannot be drawn."""
+    if not 1 <= distinct <= _MOST_DISTINCT:
+        raise UsageError(f"--distinct: {distinct} is wrong; it should be from 1 to {_MOST_DISTINCT}")
+
+
 def opaque_bodies(bodies: NDArray[np.uint8]) -> Payload:
     """Whole bodies of one length, one a row."""
     return Payload((TensorSpec("body", DType.UINT8, bodies.shape[1:]),), {"body": bodies}, 1, opaque=True)
@@ -78,7 +87,8 @@ def drawn_bodies(size_bytes: int, seed: int, *, json: bool, distinct: int = DIST
         raise UsageError(f"--body-bytes: {size_bytes} is wrong; it should be greater than 0")
     if size_bytes > LIMIT_BYTES:
         raise UsageError(f"--body-bytes: {size_bytes} is wrong; it should be at most {LIMIT_BYTES}")
-    count = max(1, min(distinct, LIMIT_BYTES // size_bytes))
+    check_distinct(distinct)
+    count = min(distinct, LIMIT_BYTES // size_bytes)
     random = np.random.default_rng(seed)
     if not json:
         return opaque_bodies(random.integers(0, 256, (count, size_bytes), np.uint8))
@@ -147,7 +157,8 @@ def drawn_tensors(descriptions: Sequence[str], seed: int, *, distinct: int = DIS
     batch = batches.pop()
     specs = tuple(TensorSpec(name, dtype, shape[1:]) for name, dtype, shape in parsed)
     request_bytes = _bounded(Payload(specs, {}, batch), "--input-spec").request_bytes
-    items = batch * max(1, min(distinct, LIMIT_BYTES // max(1, request_bytes)))
+    check_distinct(distinct)
+    items = batch * min(distinct, LIMIT_BYTES // max(1, request_bytes))
     random = np.random.default_rng(seed)
     arrays = {spec.name: _draw(random, spec.dtype, (items, *spec.shape)) for spec in specs}
     return Payload(specs, arrays, batch)

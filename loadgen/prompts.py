@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from loadgen.payload import LIMIT_BYTES, Payload, opaque_bodies
+from loadgen.payload import LIMIT_BYTES, Payload, check_distinct, opaque_bodies
 from nightbench.errors import UsageError
 
 __all__ = ["PROMPTS", "USUAL_TOKENS", "asked_tokens", "drawn_prompts", "given_requests"]
@@ -47,8 +47,7 @@ def drawn_prompts(
     for option, value in (("--prompt-tokens", prompt_tokens), ("--output-tokens", output_tokens)):
         if not 1 <= value <= _MOST_TOKENS:
             raise UsageError(f"{option}: {value} is wrong; it should be from 1 to {_MOST_TOKENS}")
-    if distinct < 1:
-        raise UsageError(f"--distinct: {distinct} is wrong; it should be 1 or more")
+    check_distinct(distinct)
     longest = prompt_tokens * (1 + max(map(len, _WORDS)))
     count = max(1, min(distinct, LIMIT_BYTES // longest))
     random = np.random.default_rng(seed)

@@ -53,6 +53,7 @@ class _Word(IntEnum):
     STARTED_NS = 9
     STOP_NS = 10
     STOP_CAUSE = 11
+    CONNECTIONS_SHORT = 12
 
 
 _ROWS = int(_Word.ROWS)
@@ -249,6 +250,15 @@ class Recorder:
     @agreed_start_ns.setter
     def agreed_start_ns(self, start_ns: int) -> None:
         self._words[_Word.START_NS] = start_ns
+
+    @property
+    def connections_short(self) -> bool:
+        """See `loadgen.job.JobResult.connections_short`; true from the moment it is."""
+        return bool(self._words[_Word.CONNECTIONS_SHORT])
+
+    def lacks_connections(self) -> None:
+        """Say that a request had to wait for a connection, or got none, for want of room on this machine."""
+        self._words[_Word.CONNECTIONS_SHORT] = 1
 
     @property
     def stop(self) -> Stop | None:

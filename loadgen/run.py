@@ -4,17 +4,19 @@ import select
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from loadgen.check import check_job
 from loadgen.clock import now_ns
 from loadgen.glimpse import Glimpse, LiveView
 from loadgen.job import Job, JobResult
 from loadgen.looks import Looks
 from loadgen.process import EngineProcess, link_packages
-from loadgen.recorder import Phase, Recorder
-from loadgen.schedule import LEAD_NS, reserve
-from loadgen.shares import check_workers, combined, split
+from loadgen.recorder import Phase, Recorder, Stop
+from loadgen.schedule import LEAD_NS, STOP_LEAD_NS, reserve
+from loadgen.shares import combined, split
 from nightbench.errors import NightbenchError
 from nightbench.load import EndedBy
 from nightbench.samples import save_merged
@@ -29,6 +31,7 @@ _GATHER_POLL_S = 0.02
 _START_S = 60.0
 """To start, prepare and verify: generous, because it only ends engines that hang."""
 _MODEL_LOAD_S = 300.0
+_SHARING_MEMORY = (Protocol.KSERVE_HTTP_SHM, Protocol.KSERVE_GRPC_SHM)
 _LATE = "the load engine did not end in time and was killed"
 
 
@@ -58,21 +61,33 @@ def run_job(
     """
     job = _with_absolute_paths(job)
     try:
-        check_workers(job)
+        check_job(job)
         recorders = reserve(job)
     except NightbenchError as error:
         return JobResult.failed(str(error))
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         return JobResult.failed(f"no memory can be reserved for the samples: {error}")
-    with tempfile.TemporaryDirectory(
+    except Exception as error:  # noqa: BLE001 - one cell's schedule must not end a whole night
+        return JobResult.failed(f"load {job.load.label} cannot be scheduled: {type(error).__name__}: {error}")
+    with ExitStack() as stack:
+        for recorder in recorders:
+            stack.callback(recorder.close)
+        try:
+            folder = Path(stack.enter_context(_workdir(workdir_root)))
+            link_packages(folder)
+        except OSError as error:
+            return JobResult.failed(f"the load engine has no folder to work in: {error}")
+        result = _run(job, recorders, folder, env or {}, should_stop, on_start, watch)
+    return _saved(job, recorders, result)
+
+
+def _workdir(root: Path | None) -> "tempfile.TemporaryDirectory[str]":
+    return tempfile.TemporaryDirectory(
         prefix="nightbench-engine-",
-        dir=workdir_root and workdir_root.absolute(),
+        dir=root and root.absolute(),
         # What a model wrote there a moment ago must not cost us the result.
         ignore_cleanup_errors=True,
-    ) as folder:
-        link_packages(Path(folder))
-        result = _run(job, recorders, Path(folder), env or {}, should_stop, on_start, watch)
-    return _saved(job, recorders, result)
+    )
 
 
 def _with_absolute_paths(job: Job) -> Job:
@@ -106,10 +121,13 @@ def _run(
             on_start(engine.pid)
         return _wait(engines, _Supervision(job, recorders, watch), should_stop, _deadline(job))
     finally:
-        for recorder in recorders:
-            recorder.close()
         for engine in engines:
             engine.end()
+        if job.endpoint.protocol in _SHARING_MEMORY:
+            from loadgen.protocols.regions import remove_orphans
+
+            # One that was killed could not.
+            remove_orphans()
 
 
 def _deadline(job: Job) -> float:
@@ -178,14 +196,23 @@ class _Supervision:
             if self._looks is None:
                 self._looks = Looks(self._job, self._recorders)
             self._looks.look(now)
+            self._end_together(now)
             if self._watch is not None:
                 self._view = self._view or LiveView(self._recorders)
                 self._watch(self._view.glimpse(now))
 
+    def _end_together(self, now: int) -> None:
+        """A share that is through with its part ends the others."""
+        stop = next((stop for recorder in self._recorders if (stop := recorder.stop)), None)
+        if stop is not None:
+            for recorder in self._recorders:
+                recorder.ask_to_stop(Stop(now + STOP_LEAD_NS, stop.cause))
+
     def explained(self, result: JobResult) -> JobResult:
-        """``result`` with the reason of an early end, where no failure is told."""
-        if result.ended_by is EndedBy.OVER_SATURATED and not result.detail and self._looks is not None:
-            return replace(result, detail=self._looks.why)
+        """``result`` with the reason of an early end."""
+        if result.ended_by is EndedBy.OVER_SATURATED and self._looks is not None:
+            # There was room when that was found: what ran short since was its consequence.
+            return replace(result, why=self._looks.why, connections_short=False)
         return result
 
 

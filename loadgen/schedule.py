@@ -8,7 +8,7 @@ from loadgen.clock import now_ns
 from loadgen.job import Job
 from loadgen.recorder import Phase, Recorder, Stop
 from loadgen.trace import read_trace
-from nightbench.errors import NightbenchError
+from nightbench.errors import NightbenchError, UsageError
 from nightbench.load import EndedBy, OpenLoop
 
 __all__ = ["LEAD_NS", "LOOK_NS", "STOP_LEAD_NS", "Ending", "Window", "begin", "ending", "reserve"]
@@ -20,7 +20,7 @@ LOOK_NS = 50_000_000
 STOP_LEAD_NS = 2 * LOOK_NS
 """A stop that lies so far ahead is heeded by every share before it comes, and cuts all of them at one time."""
 MOST_ROWS = 50_000_000
-"""Of a closed loop, in all shares: 40 bytes each, which exist once they are used."""
+"""In all shares, 49 bytes each. A page of them exists once it is used; an open loop's due times are at once."""
 MOST_MARKS = 20_000_000
 """In all shares, 24 bytes each."""
 _AGREE_S = 0.001
@@ -57,13 +57,19 @@ class Ending:
 def reserve(job: Job) -> list[Recorder]:
     """A recorder for each of ``job.workers``. Together they hold an open loop's one schedule, dealt row by row.
 
-    `NightbenchError` if there is no such schedule.
+    `NightbenchError` if there is no such schedule, or none that memory would hold.
     """
     shares = job.workers
     marks = MOST_MARKS // shares
     if not isinstance(job.load, OpenLoop):
         most = min(MOST_ROWS, job.max_requests if job.max_requests is not None else MOST_ROWS)
         return [Recorder.create(-(-most // shares), marks, share, shares) for share in range(shares)]
+    expected = job.load.rate_rps * job.duration_s
+    if expected > MOST_ROWS:
+        raise UsageError(
+            f"load {job.load.label}: {expected:.3g} requests in {job.duration_s:g} s are more than the {MOST_ROWS} "
+            "that a run may have; give a lower rate or a shorter duration"
+        )
     trace_s = None if job.load.trace is None else read_trace(job.load.trace)
     try:
         offsets = offsets_ns(job.load, job.duration_s, job.seed, trace_s)[: job.max_requests]

@@ -13,7 +13,7 @@ from nightbench.server import Protocol
 __all__ = ["check_workers", "combined", "dealt", "split"]
 
 _TELLING = (EndedBy.ROWS, EndedBy.OVER_SATURATED, EndedBy.PRECISION, EndedBy.DURATION, EndedBy.REQUESTS)
-"""The first of these that ended any share ended the whole."""
+"""The first of these that ended a share, where several shares ended at one time."""
 
 
 def check_workers(job: Job) -> None:
@@ -56,12 +56,17 @@ def dealt(rotation: Sequence[int], share: int, shares: int) -> list[int]:
 
 
 def combined(results: Sequence[JobResult]) -> JobResult:
-    """One result of all shares; the first failed one if there is any."""
+    """One result of all shares; the first failed one if there is any.
+
+    The sending of the whole ended with that of the first share: until then all of them sent.
+    """
     for result in results:
         if result.error is not None:
             return result
     if len(results) == 1:
         return results[0]
+    sent = [result for result in results if result.requests] or results
+    first = min(sent, key=lambda result: (result.sending_ended_ns, _TELLING.index(result.ended_by)))
     outcomes: dict[str, int] = {}
     hiccups_ns: dict[str, int] = {}
     for result in results:
@@ -79,11 +84,12 @@ def combined(results: Sequence[JobResult]) -> JobResult:
         outcomes=outcomes,
         detail=next((result.detail for result in results if result.detail), ""),
         spin_ns=sum(result.spin_ns for result in results),
-        ended_by=next(cause for cause in _TELLING if any(result.ended_by is cause for result in results)),
-        sending_ended_ns=max(result.sending_ended_ns for result in results),
+        ended_by=first.ended_by,
+        sending_ended_ns=first.sending_ended_ns,
         workers_cpu_ns=tuple(cpu_ns for result in results for cpu_ns in result.workers_cpu_ns),
         pacing=results[0].pacing,
         hiccups_ns=hiccups_ns,
+        connections_short=any(result.connections_short for result in results),
     )
 
 

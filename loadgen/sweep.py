@@ -19,10 +19,11 @@ from loadgen.payload import Payload
 from loadgen.prompts import asked_tokens
 from loadgen.run import Glimpse, run_job
 from loadgen.seek import seek
+from loadgen.trace import read_trace
 from nightbench.assess import Assessed, assess
 from nightbench.errors import NightbenchError, UsageError
 from nightbench.figures import Doubt, Estimate, SearchFigures, SearchStep, StreamFigures
-from nightbench.load import OpenLoop, Precision, Search, Step
+from nightbench.load import OpenLoop, Precision, Search, Step, sharing
 from nightbench.model import Tolerance
 from nightbench.samples import Marks, Samples
 from nightbench.search import search_open
@@ -73,8 +74,7 @@ class Sweep:
         if self.max_requests is None:
             raise UsageError("sweep: nothing says when to end; add --duration or --requests")
         if isinstance(load, OpenLoop):
-            # Six standard deviations beyond the mean time of so many Poisson arrivals.
-            return (self.max_requests + 6.0 * math.sqrt(self.max_requests) + 6.0) / load.rate_rps
+            return (self.max_requests + _more(load, self.max_requests)) / load.rate_rps
         return _LONGEST_S
 
     def check(self) -> None:
@@ -225,7 +225,9 @@ def _attempt(
         server_died=False,
         ended_by=result.ended_by,
         workers_cpu_ns=result.workers_cpu_ns,
-        seen=Witness(ceiling_rps=None if calibration is None else calibration.ceiling_rps.value),
+        sending_ended_ns=result.sending_ended_ns,
+        connections_short=result.connections_short,
+        seen=_witness(calibration),
     )
     start_ns = result.started_ns + assessed.warmup_ns
     end_ns = start_ns + assessed.measured_ns
@@ -261,11 +263,17 @@ def _job(sweep: Sweep, load: Step, folder: Path) -> Job:
         timeout_s=sweep.timeout_s,
         verify_every=0,
         max_requests=sweep.max_requests,
-        workers=sweep.workers,
+        workers=sharing(load, sweep.workers),
         precision=sweep.precision,
         min_warmup_s=sweep.warmup_s,
         pacing=sweep.pacing,
     )
+
+
+def _witness(calibration: Calibration | None) -> Witness:
+    if calibration is None:
+        return Witness()
+    return Witness(ceiling_rps=calibration.ceiling_rps.value, ceiling_by=calibration.ceiling_by)
 
 
 def _told(swept: Swept) -> SearchStep:
@@ -277,6 +285,15 @@ def _told(swept: Swept) -> SearchStep:
         ended_by=swept.result.ended_by,
         doubts=swept.doubts,
     )
+
+
+def _more(load: OpenLoop, requests: int) -> float:
+    """By how many more than ``requests`` the time must be long enough, so that chance does not make them fewer."""
+    if load.trace is not None:
+        # One cycle, which may end with a long silence.
+        return float(len(read_trace(load.trace)))
+    # Six standard deviations of the number of arrivals.
+    return 6.0 * math.sqrt(requests / min(1.0, load.burstiness or 1.0)) + 6.0
 
 
 def _far_tail(values_ns: Any) -> dict[str, Estimate]:

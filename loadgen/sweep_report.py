@@ -35,6 +35,7 @@ def report(swept: Swept) -> dict[str, Any]:
         "warmup_s": assessed.warmup_ns / _NS_PER_S,
         "measured_s": assessed.measured_ns / _NS_PER_S,
         "ended_by": swept.result.ended_by.value,
+        "why": swept.result.why or None,
         "requests": swept.result.requests,
         "throughput_rps": assessed.throughput_rps.value,
         "offered_rps": assessed.offered_rps,

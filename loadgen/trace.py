@@ -13,6 +13,8 @@ from nightbench.load import Trace
 
 __all__ = ["read_trace", "trace_of"]
 
+_LIMIT_BYTES = 64 * 2**20
+
 
 def trace_of(path: Path) -> Trace:
     """The trace in a file, by name and content; `UsageError` if it cannot be read as one."""
@@ -40,9 +42,14 @@ def read_trace(trace: Trace | Path) -> NDArray[np.float64]:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        size_bytes = path.stat().st_size
+        # A device or a pipe may never end.
+        content = path.read_bytes() if path.is_file() and size_bytes <= _LIMIT_BYTES else None
     except OSError as error:
         raise UsageError(f"trace {path}: cannot be read: {error.strerror or error}") from error
+    if content is None:
+        raise UsageError(f"trace {path}: cannot be read: give a file of at most {_LIMIT_BYTES} bytes")
+    return content
 
 
 def _offsets(path: Path, content: bytes) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 What to send when is decided by `loadgen.loops`; this is shared by every kind of load.
 """
 
+import errno
 import select
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,6 +21,8 @@ RECEIVE_BYTES = 64 * 1024
 _READABLE: int = select.EPOLLIN
 _OK = Outcome.OK
 """An enum's member costs a look-up of its own, and this one is needed for every request."""
+_NO_ROOM = frozenset({errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC})
+"""What this machine lacks where a connection cannot be opened: the server never heard of it."""
 
 
 class Traffic:
@@ -77,6 +80,8 @@ class Traffic:
             try:
                 connection = Connection(self._address, self._codec.wire(), self.poller.epoll)
             except OSError as error:
+                if error.errno in _NO_ROOM:
+                    self._recorder.lacks_connections()
                 self._ended(row, Outcome.REFUSED, 0, error.strerror or str(error), now_ns())
                 return
             self._connections[connection.fd] = connection

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from loadgen.job import Job
 from loadgen.pool import Pool
 from loadgen.protocols.base import Tensors
 from nightbench.model import Tolerance
@@ -31,6 +32,11 @@ class Keeper:
         self._limit_bytes = limit_bytes
         self._bytes = 0
         self._seen = 0
+
+    @classmethod
+    def of(cls, job: Job) -> "Keeper":
+        """As ``job`` asks. Where it names no outputs there is nothing to compare an answer with."""
+        return cls(job.verify_every if job.outputs else 0)
 
     def wants_next(self) -> bool:
         """Count one good answer; whether it is one to `keep`. The first one is."""

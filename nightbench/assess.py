@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from nightbench import doubts, witness
 from nightbench.calibration import ceiling_share, client_ceiling
+from nightbench.delivery import delivery
 from nightbench.figures import Doubt, Estimate
 from nightbench.histogram import LatencyHistogram
-from nightbench.load import EndedBy, OpenLoop, Step
+from nightbench.load import ClosedLoop, EndedBy, OpenLoop, Step
 from nightbench.samples import Samples
 from nightbench.stats.quantiles import NotEnough, quantiles
-from nightbench.stats.rates import throughput
 from nightbench.stats.warmup import Cut, warmup_cut
 from nightbench.witness import Witness
 
@@ -60,12 +60,15 @@ def assess(
     ended_by: EndedBy = EndedBy.DURATION,
     workers_cpu_ns: Sequence[int] = (),
     seen: Witness = _NOBODY,
+    sending_ended_ns: int | None = None,
+    connections_short: bool = False,
 ) -> Assessed:
     """Cut the warm-up, take the figures of what is left, and say what is doubtful about them.
 
     The measured window runs from the end of the warm-up, ``min_warmup_ns`` or later if `warmup_cut` finds that a
-    transient in the successful latencies outlasts it, to the end of sending (`_sending_ended_ns`). A stall after a
-    calm beginning is no warm-up and stays in the figures.
+    transient in the successful latencies outlasts it, to the end of sending: ``sending_ended_ns`` as the engine
+    tells it, or as well as can be told without (`_sending_ended_ns`). A stall after a calm beginning is no warm-up and
+    stays in the figures.
 
     A quantile of many samples that came in too few clusters is given without bounds, and doubted: one stall is
     seen, though not how often it happens.
@@ -73,23 +76,28 @@ def assess(
     A request belongs to the window by its intended time, for counts, latency, service and lag: choosing by
     completion would leave out the slowest. Throughput counts successful answers by the time they were done,
     for that is what the server delivered in the window; warm-up requests answered late come in and late ones
-    go out, which is equal in a steady state, and Little's law is checked for exactly that. ``offered_rps`` is what
-    was due in the window a second, in an open loop.
+    go out, which is equal in a steady state, and Little's law is checked for exactly that. `delivery` says from when
+    on, where the warm-up is shorter than the latency. ``offered_rps`` is what was due in the window a second, in an
+    open loop.
 
     ``in_process`` says that the client hosts the model: its ``client_cpu_ns`` is then unknown, and a late start is
     a wait for the model. ``client_cpu_ns``, ``workers_cpu_ns`` and ``started_ns .. ended_ns`` cover the whole run.
     ``foreign_cpu_percent`` counts one processor as 100. ``verified`` answers were compared, ``wrong`` of them differed.
+    ``connections_short`` says that an open loop ran out of connections.
     ``seen`` is looked at within the window, but for the server's counts, which are those of the run.
     An empty or wholly failed window gives zero throughput, no quantiles, and doubts.
 
     Ten million rows take about 400 MB beside their columns.
     """
-    end_ns = _sending_ended_ns(samples, started_ns + round(duration_s * 1e9), ended_ns, ended_by)
+    end_ns = sending_ended_ns
+    if end_ns is None:
+        end_ns = _sending_ended_ns(samples, load, started_ns + round(duration_s * 1e9), ended_ns, ended_by)
     cut, window = _window(samples, started_ns, end_ns, min_warmup_ns)
     latency, refused = _estimates(window.latency_ns)
     service, _ = _estimates(window.service_ns)
     lag = _lag(window.due)
-    rate = throughput(doubts.of_successful(samples.done_ns, samples.ok), window.start_ns, window.end_ns)
+    delivered = delivery(samples, load, started_ns, window.start_ns, window.end_ns)
+    rate = delivered.rate
     share = ceiling_share(rate.value, seen.ceiling_rps) if seen.ceiling_rps else None
     telemetry = seen.during(window.start_ns - started_ns, window.end_ns - started_ns)
     found = [*doubts.over_saturated(ended_by, window, rate)]
@@ -97,6 +105,7 @@ def assess(
         # All that a backlog which only grows would raise as well.
         found += [
             *doubts.too_few(window, refused, cut),
+            *delivered.doubts(),
             *doubts.not_stationary(cut),
             *doubts.bimodal(window, QUANTILES),
             *doubts.late_sends(load, window, lag, in_process=in_process),
@@ -107,7 +116,8 @@ def assess(
         *doubts.errors(window),
         *doubts.wrong_output(window, verified, wrong),
         *doubts.client_saturated(client_cpu_ns, workers_cpu_ns, ended_ns - started_ns),
-        *client_ceiling(share),
+        *doubts.connections_short(connections_short),
+        *client_ceiling(share, seen.ceiling_by),
         *doubts.foreign_load(foreign_cpu_percent),
         *witness.gpu_throttled(telemetry),
         *witness.gpu_shared(telemetry),
@@ -131,12 +141,18 @@ def assess(
     )
 
 
-def _sending_ended_ns(samples: Samples, planned_ns: int, ended_ns: int, ended_by: EndedBy) -> int:
-    """When sending was over: as planned, or ``ended_ns`` if that came first, when the last request was answered.
+def _sending_ended_ns(samples: Samples, load: Step, planned_ns: int, ended_ns: int, ended_by: EndedBy) -> int:
+    """When sending was over, for callers that were not told.
+
+    A schedule that was sent to its end ended as planned, though nothing may have been due in its last moments: an end
+    with the last answer would leave that time out, and make the rate higher. A closed loop ended as planned, or when
+    the last request was answered (``ended_ns``) if that came first.
 
     Sending that was ended early ended with its last request, and what followed was waiting for answers. One mean gap
     is added, for a request stands for the time until the next: n requests in n - 1 gaps would be a higher rate.
     """
+    if ended_by is EndedBy.DURATION and not isinstance(load, ClosedLoop):
+        return planned_ns
     end_ns = min(planned_ns, ended_ns)
     if ended_by is EndedBy.DURATION or not len(samples):
         return end_ns

@@ -20,7 +20,7 @@ _IDLE = 64.0
 """A server that is asked for so small a part of its capacity is idle, and a lower rate makes it no quicker."""
 _NS_PER_MS = 1e6
 _OVERLOAD = frozenset({Reason.OVER_SATURATED, Reason.RATE_MISSED})
-_CLIENT = frozenset({Reason.LATE_SENDS, Reason.CLIENT_SATURATED, Reason.CLIENT_CEILING})
+_CLIENT = frozenset({Reason.LATE_SENDS, Reason.CLIENT_SATURATED, Reason.CLIENT_CEILING, Reason.CONNECTIONS_SHORT})
 """What was slow was the client: the step says nothing of the server."""
 _UNREADABLE = _CLIENT | {Reason.NOT_STATIONARY, Reason.LITTLES_LAW}
 

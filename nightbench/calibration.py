@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Literal
 
 from nightbench.figures import Doubt, Estimate, Reason
 from nightbench.record import CalibrationRecord
@@ -50,17 +51,18 @@ def ceiling_share(throughput_rps: float, ceiling_rps: float) -> float:
     return throughput_rps / ceiling_rps
 
 
-def client_ceiling(share: float | None) -> Iterator[Doubt]:
-    """The cell came near the client's own ceiling; ``None`` where that is not known.
+def client_ceiling(share: float | None, ceiling_by: Literal["client", "server"] = "client") -> Iterator[Doubt]:
+    """The cell came near the client's own ceiling; ``share`` is ``None`` where that is not known.
 
     The whole cell is doubted. In a closed loop the throughput is the client's as much as the server's, since the
     slower of the two sets the pace. In an open loop the rate is the one asked for, but in either an answer waits in
     its socket while the client is busy with others, and the wait counts as latency; in an open loop, sends are late
     too. No quantile is spared: unlike a stall, the queue is always there.
 
-    A ceiling that the null server set is the least the client can do, and the share the most it may have been.
+    A ceiling that the null server set, as one process does against several workers, is the least the client can do:
+    how near the cell came to the client's own is not known, and nothing is doubted.
     """
-    if share is not None and share > MAX_CEILING_SHARE:
+    if share is not None and ceiling_by == "client" and share > MAX_CEILING_SHARE:
         yield Doubt(
             Reason.CLIENT_CEILING,
             f"the throughput is {share:.0%} of what the client itself reaches against a server that does nothing, more "

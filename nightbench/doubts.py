@@ -17,6 +17,7 @@ __all__ = [
     "Window",
     "bimodal",
     "client_saturated",
+    "connections_short",
     "errors",
     "foreign_load",
     "late_sends",
@@ -199,6 +200,15 @@ def client_saturated(client_cpu_ns: int | None, workers_cpu_ns: Sequence[int], r
         yield Doubt(
             Reason.CLIENT_SATURATED,
             f"{who} used {busiest_ns / run_ns:.0%} of a processor, more than {MAX_CLIENT_CORES:.0%}",
+        )
+
+
+def connections_short(short: bool) -> Iterator[Doubt]:
+    """An open loop had no connection left: what waited then waited for the client, however many the server takes."""
+    if short:
+        yield Doubt(
+            Reason.CONNECTIONS_SHORT,
+            "the client had no connection left: requests waited in it until one was free",
         )
 
 

@@ -46,6 +46,8 @@ class Reason(StrEnum):
     BIMODAL = "bimodal"
     CLIENT_CEILING = "client_ceiling"
     """Too near to what the client itself reaches against a server that does nothing."""
+    CONNECTIONS_SHORT = "connections_short"
+    """A request was due and the client had no connection left to send it on."""
     GPU_THROTTLED = "gpu_throttled"
     GPU_SHARED = "gpu_shared"
     CANARY_MOVED = "canary_moved"

@@ -23,6 +23,7 @@ __all__ = [
     "Step",
     "Trace",
     "identity",
+    "sharing",
 ]
 
 _MOST_CONCURRENT = 256
@@ -201,3 +202,8 @@ def identity(load: Load) -> tuple[object, ...]:
     if isinstance(load, OpenLoop) and load.trace is not None:
         load = replace(load, trace=Trace("", load.trace.sha256))
     return type(load).__name__, *(value for value in astuple(load) if value is not None)
+
+
+def sharing(load: Step, workers: int) -> int:
+    """How many processes can share ``load``, of the ``workers`` there may be."""
+    return min(workers, load.concurrency) if isinstance(load, ClosedLoop) else workers

@@ -5,9 +5,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from nightbench.load import Arrival, OpenLoop, Step
 from nightbench.stats.autocorrelation import long_run_variance
 
-__all__ = ["over_saturated"]
+__all__ = ["over_saturated", "steady"]
 
 _LEAST_S = 10.0
 """A slow start, a collection of garbage or a checkpoint lasts seconds. What lasts longer is the server."""
@@ -24,6 +25,17 @@ _LEAST_STEP = 0.25
 _BACKLOG_SIGMAS = 4.0
 _GROWTH_SIGMAS = 2.5
 _BINS = 128
+_LEAST_WAIT = 0.5
+"""Of the wait that the backlog means for whoever comes last: servers that do not answer in order spread it."""
+
+
+def steady(load: Step) -> bool:
+    """Whether `over_saturated` may be asked about ``load``: an open loop whose rate is the same throughout.
+
+    A recorded trace has busy spells. One that asks too much for a while and drains in the next lull is what the trace
+    is sent for, and while it lasts no backlog tells it from a hopeless load.
+    """
+    return isinstance(load, OpenLoop) and load.arrival is not Arrival.TRACE
 
 
 def over_saturated(due_ns: NDArray[np.int64], done_ns: NDArray[np.int64], start_ns: int, now_ns: int) -> str | None:
@@ -41,13 +53,15 @@ def over_saturated(due_ns: NDArray[np.int64], done_ns: NDArray[np.int64], start_
     - more requests wait than chance explains, and more than `_LEAST_WAITING`;
     - the later half of the time added more of them than chance explains;
     - every part of that half added some, so that it was no stall, whose backlog comes at once and then drains;
+    - what was answered in the last of those parts had waited about as long as the backlog takes to come, which is how
+      long the last of a queue waits (Little 1961): answers that are lost pile up as well, and nobody waits behind them;
     - an idle server's latency has passed `_FILLED` times.
 
     Bursty arrivals have a large sigma, and are judged the more slowly. `benchmarks/alarms.py` has the figures: no
-    false alarm in 400 runs of any server that keeps up, and 10 s where a tenth too much is asked of one that answers
-    1000 a second. GuideLLM asks for significant slopes of
-    concurrency and time to first token after 30 s at least (github.com/vllm-project/guidellm, issue 242); it mistook
-    the filling of a server with long answers for saturation (issue 606), which the last rule is for.
+    false alarm in 400 runs of any server that keeps up, or keeps up and loses answers, and 10 s where a tenth too much
+    is asked of one that answers 1000 a second. GuideLLM asks for significant slopes of concurrency and time to first
+    token after 30 s at least (github.com/vllm-project/guidellm, issue 242); it mistook the filling of
+    a server with long answers for saturation (issue 606), which the last rule is for.
     """
     seconds = (now_ns - start_ns) * 1e-9
     answered = done_ns > 0
@@ -72,10 +86,19 @@ def over_saturated(due_ns: NDArray[np.int64], done_ns: NDArray[np.int64], start_
         and grown > _GROWTH_SIGMAS * sigma
         and steps[_STEPS // 2 :].min() > _LEAST_STEP * waiting[-1] / _STEPS
     )
-    if not hopeless:
+    if not hopeless or _overtaken(due_ns, done_ns, int(edges[-1 - 2 * _BINS // _STEPS]), now_ns, int(waiting[-1])):
         return None
     asked, given = (2.0 * float(count[-1] - count[_BINS]) / seconds for count in (came, went))
     return (
         f"after {seconds:.0f} s {waiting[-1]} requests were waiting, and ever more: of late {asked:.4g} a second came "
         f"and {given:.4g} were answered"
     )
+
+
+def _overtaken(due_ns: NDArray[np.int64], done_ns: NDArray[np.int64], since_ns: int, now_ns: int, waiting: int) -> bool:
+    """Whether the answers since ``since_ns`` came much sooner than behind ``waiting`` requests. None is no sooner."""
+    lately = done_ns > since_ns
+    if not lately.any():
+        return False
+    backlog_ns = waiting * (now_ns - int(due_ns[0])) / len(due_ns)
+    return float(np.median(done_ns[lately] - due_ns[lately])) < _LEAST_WAIT * backlog_ns

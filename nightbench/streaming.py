@@ -76,7 +76,7 @@ class _Answers:
         rows = row[first]
         parts = np.add.reduceat(parts_at, first) if len(first) else np.zeros(0, np.int64)
         counted = marks.tokens[rows]
-        tokens = np.where(counted >= 0, counted, parts)
+        tokens = np.maximum(counted, parts)
         before = np.cumsum(parts_at) - parts_at
         so_far = before - before[first][owner]
         share = tokens[owner], parts[owner]
@@ -94,12 +94,12 @@ class _Answers:
 
     @property
     def tokens(self) -> Ints:
-        return np.where(self.counted >= 0, self.counted, self.parts)
+        return np.maximum(self.counted, self.parts)
 
     @property
     def gaps(self) -> Ints:
         """How many gaps lie between the tokens of each answer, those of nothing included."""
-        return np.maximum(self.tokens, self.parts) - 1
+        return self.tokens - 1
 
     @property
     def mean_gap_ns(self) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,8 @@ class Witness:
     served: Served | None = None
     ceiling_rps: float | None = None
     """What the client reaches with such requests against a server that does nothing (`nightbench.calibration`)."""
+    ceiling_by: Literal["client", "server"] = "client"
+    """Which of the two set the ceiling: the client can do more than one that the null server set."""
 
     def during(self, start_ns: int, end_ns: int) -> tuple[Series, ...]:
         """The telemetry between two times after the run's start; series without a sample there are left out."""

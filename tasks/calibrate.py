@@ -39,7 +39,7 @@ def calibrate_kinds(session: Session, exports: Mapping[Export, Exported | Unusab
             session, Kind(protocol, name, model.inputs, model.outputs, batch, exported.pool.path), _BEFORE
         )
         if record.failure is None:
-            session.known.ceilings_rps[protocol, name, batch] = record.ceiling_rps.value
+            session.known.ceilings[protocol, name, batch] = record
     canary(session, _BEFORE)
 
 

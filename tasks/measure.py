@@ -1,18 +1,19 @@
 """Stage: one cell. Never retried: a repeat would be another measurement."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import assert_never
 
 from launch.process import alive
 from loadgen.seek import seek
 from nightbench.figures import SearchFigures
-from nightbench.load import ClosedLoop, Goal, OpenLoop, PeakShare, Search, Step
+from nightbench.load import ClosedLoop, OpenLoop, PeakShare, Search, Step
 from nightbench.plan import Cell
 from nightbench.record import Case, MeasurementRecord
 from nightbench.search import search_open
 from tasks.calibrate import canary_doubts
 from tasks.missing import record_missing
-from tasks.session import Session, planned_name
+from tasks.session import Peak, Session, planned_name
 from tasks.timing import Subject, Timed, Untimed, time_load
 
 __all__ = ["Subject", "measure"]
@@ -44,13 +45,17 @@ def _timed(session: Session, subject: Subject, cell: Cell) -> tuple[Timed, Searc
         case ClosedLoop() | OpenLoop():
             return time_load(session, subject, cell, cell.load), None
         case PeakShare():
-            if peak not in session.known.peaks_rps:
+            known = session.known.peaks.get(peak)
+            if known is None:
                 raise Untimed("the search for the peak, of which this is a share, found none")
-            return time_load(session, subject, cell, cell.load.at(session.known.peaks_rps[peak])), None
+            timed = time_load(session, subject, cell, cell.load.at(known.rps))
+            # A share of what is not known well is not known better.
+            return replace(timed, doubts=(*timed.doubts, *known.doubts)), None
         case Search():
             timed, figures = _sought(session, subject, cell, cell.load)
-            if cell.load.goal is Goal.PEAK and figures.answer_rps.value > 0.0:
-                session.known.peaks_rps[peak] = figures.answer_rps.value
+            found = Peak.of(cell.load, figures)
+            if found is not None:
+                session.known.peaks[peak] = found
             return timed, figures
         case _:
             assert_never(cell.load)

@@ -7,21 +7,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from db import spool
+from loadgen.trace import read_trace
 from nightbench.catalog import Catalog, resolve
 from nightbench.errors import UsageError
-from nightbench.load import Goal, Search
+from nightbench.load import OpenLoop
 from nightbench.plan import Plan, remaining
 from nightbench.record import DeploymentRecord, MeasurementRecord, Record, RunFinished, RunStarted
 from nightbench.server import Protocol
 from nightbench.settings import Settings
 from nightbench.suite import Suite, load_suite, parse_suite
 from tasks import machine
-from tasks.session import new_run_id, planned_name
+from tasks.session import Peak, new_run_id, planned_name
 
-__all__ = ["SUITE_FOLDER", "Request", "fresh", "resumed", "unfinished"]
+__all__ = ["SUITE_FOLDER", "TRACES", "Request", "check_traces", "fresh", "resumed", "unfinished"]
 
 SUITE_FOLDER = "suite_folder"
 """In the context of a run's start: where its suite lay."""
+TRACES = "traces"
+"""Likewise: the hashes of its traces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Request:
     """Where the time of those earlier processes went, as far as they could say."""
     folder: Path = Path()
     """Where the suite lies: paths in it count from there."""
-    peaks_rps: Mapping[tuple[str, Protocol, int], float] = field(default_factory=dict)
+    peaks: Mapping[tuple[str, Protocol, int], Peak] = field(default_factory=dict)
     """What those processes' searches found, as in `tasks.session.Known`."""
 
 
@@ -53,6 +56,7 @@ def fresh(path: Path, catalog: Catalog, seed: int | None = None) -> Request:
             raise UsageError(f"--seed: {seed} is wrong; give a whole number from 0 to 2^63 - 1")
         suite = suite.model_copy(update={"seed": seed})
     plan = resolve(suite, catalog, str(path))
+    check_traces(plan)
     return Request(new_run_id(suite.name, datetime.now(UTC)), suite, text, plan, plan, folder=path.parent.resolve())
 
 
@@ -73,6 +77,8 @@ def resumed(run_id: str, settings: Settings, catalog: Catalog) -> Request:
     folder = Path(begun.context.get(SUITE_FOLDER, "."))
     suite = parse_suite(begun.suite_yaml, f"suite of run {run_id}", folder).model_copy(update={"seed": begun.seed})
     whole = resolve(suite, catalog, f"suite of run {run_id}")
+    if check_traces(whole) != begun.context.get(TRACES, ""):
+        raise UsageError(f"run {run_id!r}: a trace of its suite is another than when it began; start a new run")
     done = {record.cell_id for record in records if isinstance(record, MeasurementRecord)}
     deployed = Counter(planned_name(record.deployment_id) for record in records if isinstance(record, DeploymentRecord))
     ends = [record for record in records if isinstance(record, RunFinished)]
@@ -85,8 +91,17 @@ def resumed(run_id: str, settings: Settings, catalog: Catalog) -> Request:
         started=True,
         earlier_ns=ends[-1].spent_ns if ends else {},
         folder=folder,
-        peaks_rps=_peaks(records),
+        peaks=_peaks(records),
     )
+
+
+def check_traces(plan: Plan) -> str:
+    """Read every trace of ``plan``; their hashes. `UsageError` names the line that is wrong, before any work."""
+    loads = {cell.load for cell in plan.cells}
+    traces = {load.trace for load in loads if isinstance(load, OpenLoop) and load.trace is not None}
+    for trace in traces:
+        read_trace(trace)
+    return ",".join(sorted(trace.sha256 for trace in traces))
 
 
 def unfinished(settings: Settings) -> str:
@@ -101,16 +116,15 @@ def unfinished(settings: Settings) -> str:
     raise UsageError("--resume: no run on this machine is unfinished; start one with `nightbench run SUITE`")
 
 
-def _peaks(records: Iterable[Record]) -> dict[tuple[str, Protocol, int], float]:
+def _peaks(records: Iterable[Record]) -> dict[tuple[str, Protocol, int], Peak]:
     """A search that is done is not done again; what it found holds for the rest of its round."""
-    return {
-        (planned_name(record.deployment_id), record.case.protocol, record.case.batch): record.search.answer_rps.value
-        for record in records
-        if isinstance(record, MeasurementRecord)
-        and record.search is not None
-        and isinstance(record.case.load, Search)
-        and record.case.load.goal is Goal.PEAK
-    }
+    found: dict[tuple[str, Protocol, int], Peak] = {}
+    for record in records:
+        if isinstance(record, MeasurementRecord) and record.search is not None:
+            peak = Peak.of(record.case.load, record.search)
+            if peak is not None:
+                found[planned_name(record.deployment_id), record.case.protocol, record.case.batch] = peak
+    return found
 
 
 def _renamed(plan: Plan, deployed: Mapping[str, int]) -> Plan:

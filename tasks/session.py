@@ -11,9 +11,12 @@ from db.spool import Spool
 from launch.workdir import default_root
 from nightbench.catalog import Catalog
 from nightbench.errors import NightbenchError
+from nightbench.figures import Doubt, SearchFigures
 from nightbench.ledger import Ledger
+from nightbench.load import Goal, Load, Search
 from nightbench.plan import Plan
 from nightbench.record import CalibrationRecord, Record
+from nightbench.search import search_open
 from nightbench.server import Protocol, ServerSpec
 from nightbench.settings import Settings
 from nightbench.stopping import never
@@ -24,7 +27,7 @@ from tasks.progress import Progress, Silent
 if TYPE_CHECKING:
     from db.store import Store  # SQLAlchemy is not on every machine that measures
 
-__all__ = ["Cancelled", "Known", "Session", "new_run_id", "planned_name"]
+__all__ = ["Cancelled", "Known", "Peak", "Session", "new_run_id", "planned_name"]
 
 
 class Cancelled(NightbenchError):
@@ -43,14 +46,29 @@ def planned_name(deployment_id: str) -> str:
     return deployment_id.partition(".")[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The throughput a search found, and what is doubtful about it."""
+
+    rps: float
+    doubts: tuple[Doubt, ...]
+
+    @classmethod
+    def of(cls, load: Load, search: SearchFigures) -> "Peak | None":
+        """What ``search`` found, if it looked for a peak and found one."""
+        if not isinstance(load, Search) or load.goal is not Goal.PEAK or not search.answer_rps.value > 0.0:
+            return None
+        return cls(search.answer_rps.value, tuple(search_open(search)))
+
+
 @dataclass(slots=True)
 class Known:
     """What the run found out and later cells need."""
 
-    ceilings_rps: dict[tuple[Protocol, str, int], float] = field(default_factory=dict)
+    ceilings: dict[tuple[Protocol, str, int], CalibrationRecord] = field(default_factory=dict)
     """What the client itself reaches, by protocol, model and batch."""
     canaries: list[CalibrationRecord] = field(default_factory=list)
-    peaks_rps: dict[tuple[str, Protocol, int], float] = field(default_factory=dict)
+    peaks: dict[tuple[str, Protocol, int], Peak] = field(default_factory=dict)
     """What searches for the peak found, by `planned_name` of the deployment, protocol and batch."""
 
 

@@ -80,6 +80,7 @@ def figures(job: Job, result: JobResult, samples: Samples) -> Assessed:
         foreign_cpu_percent=None,
         server_died=False,
         ended_by=result.ended_by,
+        sending_ended_ns=result.sending_ended_ns,
     )
 
 

@@ -64,6 +64,10 @@ _EXPLANATIONS = {
         "The throughput came close to what the load generator itself reaches against a server that does nothing "
         "(see the client's own limits). A faster server might have looked the same."
     ),
+    Reason.CONNECTIONS_SHORT: (
+        "Every connection that the load generator may open was busy when a request was due, so the request waited in "
+        "the client. Latency counts that wait, and the server never saw the load that was asked for."
+    ),
     Reason.GPU_THROTTLED: (
         "The GPU lowered its clocks during the window, for heat or for power. Another night, or another machine, "
         "may find it faster."

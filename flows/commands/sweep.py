@@ -16,7 +16,7 @@ from loadgen.sweep import Swept, calibrated, run_sweep
 from loadgen.sweep_audit import audit_sweep
 from loadgen.sweep_report import report
 from loadgen.target import Target
-from nightbench.errors import UsageError
+from nightbench.errors import NightbenchError, UsageError
 
 __all__ = ["sweep"]
 
@@ -47,10 +47,17 @@ def sweep(
     with LiveView(console, wanted) as view:
         calibration = calibrated(wanted, view.tick) if asked.calibrate else None
         swept = run_sweep(wanted, view.tick, view.begin, view.show, view.step, calibration)
+        failure = None
         if draw is not None:
             view.audit()
-            swept = replace(swept, audit=audit_sweep(wanted, draw, view.tick))
+            try:
+                swept = replace(swept, audit=audit_sweep(wanted, draw, view.tick))
+            except NightbenchError as error:
+                # The figures are there all the same.
+                failure = error
     print_sweep(console, swept)
+    if failure is not None:
+        console.print(f"cache audit: {failure}", markup=False, highlight=False, soft_wrap=True)
     if asked.json is not None:
         _save(swept, asked.json, console)
     sys.exit(1 if swept.nothing_succeeded else 0)

@@ -12,7 +12,7 @@ from loadgen.protocols.protobuf import bytes_field, varint, varint_field
 from loadgen.protocols.regions import Region
 from loadgen.protocols.shared_memory import Place, Slot
 from loadgen.protocols.v2 import decode_response, described_outputs
-from loadgen.wire.base import Reply
+from loadgen.wire.base import HoldingWire, Reply
 from loadgen.wire.grpc import GrpcRequest
 from loadgen.wire.http2 import Http2Wire
 
@@ -62,7 +62,7 @@ class KServeGrpcShm(KServeShm):
         return exchange(Http2Wire(), asked, self._endpoint.host, self._endpoint.port, ASK_TIMEOUT_S)
 
 
-class _Wire(Http2Wire):
+class _Wire(Http2Wire, HoldingWire):
     """One connection with its place for outputs."""
 
     def __init__(self, slot: Slot) -> None:
@@ -70,6 +70,7 @@ class _Wire(Http2Wire):
         self._slot = slot
 
     def begin(self, request: _Call) -> None:  # type: ignore[override]  # its own codec prepares them
+        self._slot.asked = True
         message = request.message + self._slot.tail
         whole = _Call(request.block, (*request.pieces, message), message)
         super().begin(cast("GrpcRequest", whole))
@@ -80,6 +81,9 @@ class _Wire(Http2Wire):
 
     def end(self) -> Reply:
         return self._slot.answered(super().end(), reusable=False)
+
+    def close(self) -> None:
+        self._slot.released()
 
 
 def _parameters(number: int, place: Place) -> bytes:

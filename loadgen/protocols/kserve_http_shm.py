@@ -12,7 +12,7 @@ from loadgen.protocols.kserve_shm import ASK_TIMEOUT_S, KServeShm
 from loadgen.protocols.post import JSON
 from loadgen.protocols.regions import Region
 from loadgen.protocols.shared_memory import Place, Slot
-from loadgen.wire.base import Reply
+from loadgen.wire.base import HoldingWire, Reply
 from loadgen.wire.http1 import Http1, request_bytes
 
 __all__ = ["KServeHttpShm"]
@@ -76,7 +76,7 @@ class KServeHttpShm(KServeShm):
         return exchange(Http1(), request_bytes(path, host, port, {}, body), host, port, ASK_TIMEOUT_S)
 
 
-class _Wire(Http1):
+class _Wire(Http1, HoldingWire):
     """One connection with its place for outputs."""
 
     __slots__ = ("_slot",)
@@ -86,6 +86,7 @@ class _Wire(Http1):
         self._slot = slot
 
     def begin(self, request: bytes) -> None:
+        self._slot.asked = True
         super().begin(request + self._slot.tail)
 
     def feed(self, data: bytes) -> Reply | None:
@@ -94,6 +95,9 @@ class _Wire(Http1):
 
     def end(self) -> Reply:
         return self._slot.answered(super().end(), reusable=False)
+
+    def close(self) -> None:
+        self._slot.released()
 
 
 def _parameters(place: Place) -> dict[str, Any]:

@@ -5,6 +5,7 @@ as long as it lives, since it carries one request at a time. A slot whose reques
 again: the server may yet write there, and would overwrite another request's outputs.
 """
 
+import errno
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import accumulate
@@ -32,7 +33,7 @@ Place = tuple[str, int, int]
 class Slot:
     """The outputs of one request in flight."""
 
-    __slots__ = ("_at", "_free", "_region", "_size", "tail", "taken")
+    __slots__ = ("_at", "_free", "_region", "_size", "asked", "tail", "taken")
 
     def __init__(self, region: Region | None, at: int, size: int, tail: bytes, free: "list[Slot]") -> None:
         self._region = region
@@ -40,6 +41,8 @@ class Slot:
         self._size = size
         self._free = free
         self.taken = True
+        self.asked = False
+        """A request was sent that had no whole answer yet: the server may write here. Whoever sends it says so."""
         self.tail = tail
         """What every request into this slot ends with: the names of its places."""
 
@@ -50,10 +53,17 @@ class Slot:
         """
         if reply.outcome is _OK and self._region is not None:
             reply = Reply(_OK, b"".join((self._region.read(self._at, self._size), reply.body)))
-        if not reusable and self.taken and reply.outcome not in _UNANSWERED:
+        if reply.outcome not in _UNANSWERED:
+            self.asked = False
+            if not reusable:
+                self.released()
+        return reply
+
+    def released(self) -> None:
+        """The connection is closed or done: free again, unless the server may write here yet."""
+        if self.taken and not self.asked:
             self.taken = False
             self._free.append(self)
-        return reply
 
 
 class SharedMemory:
@@ -127,7 +137,8 @@ class SharedMemory:
         if region is None:
             return Slot(None, 0, 0, self._tail([]), self._free)
         if self._slots == self._most_slots:
-            raise OSError(0, f"all {self._most_slots} places for outputs in shared memory are taken or given up")
+            said = f"all {self._most_slots} places for outputs in shared memory are taken or given up"
+            raise OSError(errno.ENOBUFS, said)
         region.commit(at, self._slot_bytes)
         self._slots += 1
         return Slot(region, at, self._used, self._tail(self._places(region, at)), self._free)

@@ -30,6 +30,7 @@ class _Counter:
 _COUNTERS = (
     # Triton. A hit of the response cache counts, unlike in nv_inference_count, which counts a batch's items as well.
     _Counter("nv_inference_request_success", "model"),
+    _Counter("predict_requests", None),  # FastAPI, ours
     # An aborted request counts under a reason of its own.
     _Counter("vllm:request_success", "model_name", where={"finished_reason": frozenset({"stop", "length"})}),
     _Counter("model_infer_request_success", "model"),  # MLServer

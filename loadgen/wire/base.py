@@ -4,12 +4,13 @@ One `Wire` is the client's side of one connection and carries one request at a t
 The engine owns the socket, the clock and the timeouts; the wire owns framing and nothing else.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from nightbench.samples import Outcome
 
-__all__ = ["Reply", "StreamingWire", "Wire"]
+__all__ = ["HoldingWire", "Reply", "StreamingWire", "Wire"]
 
 
 class Reply(NamedTuple):
@@ -56,3 +57,13 @@ class StreamingWire(Wire, Protocol):
     """Parts with content, tokens as a rule, that the last `feed` completed. The engine reads it after every feed."""
     tokens: int
     """Output tokens of the last whole answer as the server counts them; -1 where it did not say."""
+
+
+class HoldingWire(ABC):
+    """The base of a wire that holds something for its connection beside memory."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def close(self) -> None:
+        """The connection is closed, with a request in flight or without one. Called once."""

@@ -1,6 +1,9 @@
 """What a night does beside timing given loads: it searches, calibrates its client, and stops when it knows enough."""
 
+import time
 from pathlib import Path
+
+import pytest
 
 from db import spool
 from nightbench.load import ClosedLoop, EndedBy, PeakShare, Search
@@ -43,6 +46,10 @@ def test_a_share_without_a_peak_is_a_gap_that_says_so(bench: Bench) -> None:
     assert code == 3, output
     (gap,) = (record for record in records(bench) if isinstance(record, MissingRecord))
     assert isinstance(gap.load, PeakShare)
+    # What a dead server "reached" is no peak for a resumed run either.
+    code, output = bench.run("run", "--resume", gap.run_id, "--offline")
+    assert code == 3, output
+    assert "Traceback" not in output
 
 
 def test_the_client_is_calibrated_for_each_kind_of_request_and_before_each_round(bench: Bench) -> None:
@@ -72,10 +79,40 @@ def test_measuring_ends_when_the_figures_are_known_as_well_as_asked(bench: Bench
     assert p50.high is not None
 
 
-def test_a_trace_beside_the_suite_is_replayed_and_found_again_on_resume(bench: Bench, tmp_path: Path) -> None:
+def test_a_trace_beside_the_suite_is_replayed(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "arrivals.txt").write_text("".join(f"{number * 0.01:.2f}\n" for number in range(100)))
     code, output = bench.run("run", bench.suite(loads="{open: {trace: arrivals.txt, rate_rps: 50}}"), "--offline")
     assert code == 0, output
     (cell,) = measured(bench)
     assert cell.offered_rps is not None
     assert abs(cell.offered_rps - 50) < 3
+
+
+@pytest.mark.parametrize("content", ["0\n1\ngarbage here\n", "2\n1\n", "1\n1\n"])
+def test_a_trace_that_is_none_is_refused_before_any_work(bench: Bench, tmp_path: Path, content: str) -> None:
+    (tmp_path / "arrivals.txt").write_text(content)
+    suite = bench.suite(loads="{open: {trace: arrivals.txt, rate_rps: 50}}")
+    for verb in (("plan", suite), ("run", suite, "--offline")):
+        code, output = bench.run(*verb)
+        assert code == 2, output
+        assert "arrivals.txt" in output
+        assert len(output.strip().splitlines()) == 1
+    assert not (bench.home / "spool").exists()
+
+
+def test_a_trace_that_changed_cannot_be_resumed(bench: Bench, tmp_path: Path) -> None:
+    trace = tmp_path / "arrivals.txt"
+    trace.write_text("".join(f"{number * 0.01:.2f}\n" for number in range(100)))
+    suite = bench.suite(loads="{open: {trace: arrivals.txt, rate_rps: 50}}, {closed: 1}", duration_s=1.5)
+    process = bench.start("run", suite, "--offline")
+    deadline = time.monotonic() + 90
+    while not list((bench.home / "spool").glob("*.jsonl")) or not measured(bench):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.kill()
+    process.communicate()
+    (run,) = (bench.home / "spool").glob("*.jsonl")
+    trace.write_text("0\n1\n")
+    code, output = bench.run("run", "--resume", run.stem, "--offline")
+    assert code == 2, output
+    assert "a trace of its suite is another than when it began" in output

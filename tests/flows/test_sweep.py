@@ -119,6 +119,7 @@ END = ("--requests", "5")
         ((*BODY, *CLOSED, *END, "--output-tokens", "5"), "--output-tokens: a file says itself how much it asks for"),
         (("--prompt-tokens", "5", *CLOSED, *END), "--prompt-tokens: raw-http carries no prompts"),
         (("--protocol", "openai", "--prompt-tokens", "5", *CLOSED, *END), "--model: a prompt is addressed to a model"),
+        (("--body-bytes", "1", "--cache-audit", *CLOSED, *END), "--cache-audit: there are too few distinct bodies"),
         (("--input", __file__, "--cache-audit", *CLOSED, *END), "--cache-audit: a file holds too few inputs"),
         (
             ("--protocol", "kserve-http", "--input-spec", "x:FP32:1x2", *CLOSED, *END),
@@ -147,6 +148,15 @@ def test_a_search_tells_its_steps(command: Bench, server: FakeServer) -> None:
     assert [step["load"] for step in steps[:2]] == ["closed c1", "closed c2"]
     assert steps[report["search"]["chosen"]]["load"] == report["load"]
     assert all(f"{step['load']}: " in output for step in steps)
+
+
+def test_a_search_with_workers_begins_with_one(command: Bench, server: FakeServer) -> None:
+    code, output = command.run(
+        *("sweep", f"http://127.0.0.1:{server.port}/x", "--body-bytes", "100", "--workers", "2"),
+        *("--search", "knee", "--duration", "0.2", "--no-calibrate"),
+    )
+    assert code == 0, output
+    assert "closed c1: " in output
 
 
 def test_a_cache_that_answers_is_found_out(command: Bench) -> None:

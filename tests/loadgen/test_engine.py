@@ -185,6 +185,11 @@ def test_empty_and_non_finite_answers_never_pass(serve, job: JobMaker, answer: b
     assert result.outcomes == {"wrong_output": 3}
 
 
+def test_without_outputs_there_is_nothing_to_compare(serve, job: JobMaker) -> None:
+    result, _ = measured(job(serve().port, max_requests=3, verify_every=1, outputs=()))
+    assert (result.verified, result.outcomes) == (0, {"ok": 3})
+
+
 def test_verify_every_zero_checks_nothing(serve, job: JobMaker) -> None:
     result, _ = measured(job(serve(lambda _n, _b: http(b"")).port, max_requests=3, verify_every=0))
     assert (result.verified, result.outcomes) == (0, {"ok": 3})
@@ -233,6 +238,7 @@ def test_a_refused_closed_loop_rests_instead_of_spinning(job: JobMaker, free_por
 def test_a_refused_open_loop_records_every_arrival(job: JobMaker, free_port: int) -> None:
     result, _ = measured(job(free_port, load=OpenLoop(500.0, Arrival.CONSTANT)))
     assert result.outcomes == {"refused": 100}
+    assert result.detail == "refused: Connection refused"
 
 
 def test_a_server_that_comes_up_late_is_used_from_then_on(

@@ -74,4 +74,4 @@ def test_before_the_first_request_is_due_nothing_is_seen() -> None:
     recorder.begin(START)
     recorder.close()
     seen = LiveView([recorder]).glimpse(START - 1)
-    assert (seen.sent, seen.answered, seen.in_flight, seen.recent_rps) == (0, 0, 0, 0.0)
+    assert (seen.elapsed_s, seen.sent, seen.answered, seen.in_flight, seen.recent_rps) == (0.0, 0, 0, 0, 0.0)

@@ -74,6 +74,11 @@ def test_a_closed_loop_calls_the_model_and_checks_it(model, job: JobMaker) -> No
     assert (samples.response_bytes == 12).all()
 
 
+def test_without_outputs_nothing_is_compared(model, job: JobMaker) -> None:
+    result = run(job(0, endpoint=model(), max_requests=3, verify_every=1, outputs=()))
+    assert (result.verified, result.outcomes) == (0, {"ok": 3})
+
+
 def test_an_open_loop_counts_the_wait_of_a_slow_model(model, job: JobMaker, monkeypatch) -> None:
     monkeypatch.setattr("loadgen.in_process._threads", lambda _job: 1)
     load = OpenLoop(100.0, Arrival.CONSTANT)

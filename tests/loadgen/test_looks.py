@@ -105,6 +105,14 @@ def test_a_hopeless_open_loop_is_stopped_with_its_reason(job: JobMaker, monkeypa
     assert [share.stop.cause for share in shares if share.stop] == [EndedBy.OVER_SATURATED] * 2
 
 
+def test_a_backlog_for_want_of_connections_is_not_the_servers(job: JobMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loadgen.looks.over_saturated", lambda *_: "the backlog only grows")
+    shares = [filled([0, 200]), filled([100, 300])]
+    shares[1].lacks_connections()
+    Looks(job(1, load=OpenLoop(10.0), duration_s=60.0, workers=2), shares).look(START + 10 * S)
+    assert [share.stop for share in shares] == [None, None]
+
+
 @pytest.mark.parametrize("fields", [{"load": ClosedLoop(2)}, {"load": OpenLoop(5.0), "stop_over_saturated": False}])
 def test_without_reason_to_look_nothing_is_looked_at(job: JobMaker, monkeypatch, fields: dict) -> None:
     def never(*_: object) -> None:

@@ -1,8 +1,10 @@
 """``python -m loadgen PLAN.json``: one cell without anybody to supervise it."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,6 +67,35 @@ def test_what_is_no_plan_is_one_sentence(tmp_path: Path, content: str | None, wo
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"loadgen: {plan}: {words}")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_value_that_nothing_can_be_measured_with_is_refused(job: JobMaker, tmp_path: Path) -> None:
+    fields = json.loads(job_to_json(job(1)))
+    (tmp_path / "plan.json").write_text(json.dumps(fields | {"load": {"rate_rps": -5}}))
+    done = loadgen_with(tmp_path / "plan.json")
+    assert (done.returncode, done.stdout) == (2, "")
+    said = "load.rate_rps: -5.0 is wrong; it should be a number greater than 0\n"
+    assert done.stderr == f"loadgen: {tmp_path / 'plan.json'}: {said}"
+
+
+def test_help_is_the_documentation() -> None:
+    done = loadgen_with(Path("--help"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip() == (loadgen.__main__.__doc__ or "").strip()
+
+
+def test_a_terminated_run_leaves_nothing(serve, job: JobMaker, tmp_path: Path) -> None:
+    server = serve()
+    (tmp_path / "plan.json").write_bytes(job_to_json(job(server.port, duration_s=60.0)))
+    (tmp_path / "work").mkdir()
+    environment = {"PYTHONPATH": str(Path(loadgen.__main__.__file__).parents[1]), "TMPDIR": str(tmp_path / "work")}
+    run = subprocess.Popen([sys.executable, "-m", "loadgen", str(tmp_path / "plan.json")], env=environment)
+    while not server.bodies:
+        assert run.poll() is None
+        time.sleep(0.01)
+    run.terminate()
+    assert run.wait() == 128 + signal.SIGTERM
+    assert not list((tmp_path / "work").iterdir())
 
 
 def test_a_misspelt_field_is_refused(job: JobMaker, tmp_path: Path) -> None:

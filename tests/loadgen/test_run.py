@@ -151,6 +151,8 @@ def test_an_engine_dies_with_its_caller(serve, job: JobMaker, tmp_path: Path) ->
         ({"endpoint": Endpoint(Protocol.RAW_HTTP, "127.0.0.1", 1, command=("/no/python",))}, "the load engine"),
         ({"cpus": (100_000,)}, "OSError: "),
         ({"samples": Path("/nowhere/samples.npz"), "max_requests": 1}, "FileNotFoundError: "),
+        ({"load": OpenLoop(1e12)}, "load poisson 1e+12 rps: 2e+11 requests in 0.2 s are more than the 50000000 that"),
+        ({"batch": 0}, "batch: 0 is wrong; it should be 1 or more"),
     ],
 )
 def test_what_cannot_begin_is_an_error_in_one_line(job: JobMaker, fields: dict, error: str) -> None:
@@ -159,6 +161,31 @@ def test_what_cannot_begin_is_an_error_in_one_line(job: JobMaker, fields: dict, 
     assert result.error.startswith(error)
     assert "\n" not in result.error
     assert result.requests == 0
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (MemoryError("8 EiB"), "no memory can be reserved for the samples: 8 EiB"),
+        (ValueError("of all things"), "load closed c2 cannot be scheduled: ValueError: of all things"),
+    ],
+)
+def test_a_schedule_that_cannot_be_made_is_a_result(
+    job: JobMaker, monkeypatch: pytest.MonkeyPatch, raised: Exception, said: str
+) -> None:
+    def fail(_: Job) -> None:
+        raise raised
+
+    monkeypatch.setattr("loadgen.run.reserve", fail)
+    assert run_job(job(1)).error == said
+
+
+def test_without_a_folder_to_work_in_there_is_a_result_and_nothing_stays_open(job: JobMaker, tmp_path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    result = run_job(job(1), workdir_root=tmp_path / "nowhere")
+    assert result.error is not None
+    assert result.error.startswith("the load engine has no folder to work in: ")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_an_engine_that_cannot_import_says_so(job: JobMaker, tmp_path: Path) -> None:

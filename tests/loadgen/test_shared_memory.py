@@ -19,6 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
+from loadgen.clock import Poller
+from loadgen.connection import Connection, resolve
 from loadgen.engine import run
 from loadgen.job import Job
 from loadgen.protocols import codec_for
@@ -27,6 +29,7 @@ from loadgen.protocols.kserve_grpc_shm import KServeGrpcShm
 from loadgen.protocols.kserve_http_shm import KServeHttpShm
 from loadgen.protocols.regions import SystemRegion, remove_orphans
 from loadgen.protocols.shared_memory import Place, SharedMemory
+from loadgen.run import run_job
 from loadgen.wire.base import Reply
 from nightbench.errors import NightbenchError, UsageError
 from nightbench.load import ClosedLoop
@@ -312,6 +315,39 @@ def test_a_slot_into_which_the_server_may_yet_write_is_given_up(outcome: Outcome
     assert made.slot() is not slot
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_connection_that_carries_nothing_gives_its_slot_back_when_it_closes(
+    server: FakeTriton, protocol: Protocol, monkeypatch: pytest.MonkeyPatch, free_port: int
+) -> None:
+    monkeypatch.setattr("loadgen.protocols.shared_memory._MOST_SLOTS", 2)
+    made = codec(server, protocol)
+    request = made.prepare({"x": np.ones((1, 3), "<f4")})
+    poller = Poller()
+    for _ in range(5):
+        Connection(resolve("127.0.0.1", free_port), made.wire(), poller.epoll).close()
+    for _ in range(2):
+        wire = made.wire()
+        wire.begin(request)
+        # It timed out, say: the server may write there yet.
+        wire.close()
+    with pytest.raises(OSError, match="all 2 places") as raised:
+        made.wire()
+    assert raised.value.errno == errno.ENOBUFS
+    poller.close()
+    made.close()
+
+
+def test_the_slot_of_an_answered_connection_is_free_when_it_closes() -> None:
+    made = memory(8)
+    slot = made.slot()
+    slot.asked = True
+    slot.answered(DONE, reusable=True)
+    slot.released()
+    slot.released()
+    assert made.slot() is slot
+    assert made.slot() is not slot
+
+
 def test_slots_run_out_in_words() -> None:
     made = memory(8, limit_bytes=8192)
     made.slot()
@@ -393,6 +429,18 @@ def test_only_segments_of_the_dead_are_removed(tmp_path: Path) -> None:
         assert remove_orphans(tmp_path) == [orphan.name]
     assert {path.name for path in tmp_path.iterdir()} == {living.name, locked.name, *(each.name for each in others)}
     living.close()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_a_killed_engine_shared_is_gone_with_its_run(
+    server: FakeTriton, protocol: Protocol, job: Callable[..., Job]
+) -> None:
+    engine: list[int] = []
+    whole = job(0, endpoint=endpoint(server, protocol), inputs=(X,), outputs=(Y,), duration_s=60.0)
+    result = run_job(whole, on_start=engine.append, watch=lambda _: os.kill(engine[0], signal.SIGKILL))
+    assert result.error == "the load engine was killed by SIGKILL"
+    assert server.regions, "it had shared some"
+    assert not list(SHARED_MEMORY.glob(f"nightbench-{engine[0]}-shm-*"))
 
 
 def test_the_next_engine_removes_what_a_killed_one_left(server: FakeTriton) -> None:

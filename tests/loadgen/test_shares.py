@@ -95,14 +95,21 @@ def test_results_add_up_and_the_worst_hiccup_is_told() -> None:
     )  # fmt: skip
     two = JobResult(
         4, 12, 80, 6, 1, 1, {"ok": 2, "reset": 2}, "reset: gone", spin_ns=7, sending_ended_ns=60, workers_cpu_ns=(6,),
-        hiccups_ns={"p99": 4, "max": 8},
+        hiccups_ns={"p99": 4, "max": 8}, connections_short=True,
     )  # fmt: skip
     assert combined([one, two]) == JobResult(
-        7, 10, 90, 11, 2, 1, {"ok": 5, "reset": 2}, "reset: gone", spin_ns=7, sending_ended_ns=60,
-        workers_cpu_ns=(5, 6), hiccups_ns={"p99": 4, "max": 9},
+        7, 10, 90, 11, 2, 1, {"ok": 5, "reset": 2}, "reset: gone", spin_ns=7, ended_by=EndedBy.REQUESTS,
+        sending_ended_ns=50, workers_cpu_ns=(5, 6), hiccups_ns={"p99": 4, "max": 9}, connections_short=True,
     )  # fmt: skip
     failed = JobResult.failed("no")
     assert combined([one, failed]) is failed
+
+
+def test_a_share_without_anything_to_send_ended_nothing() -> None:
+    idle = JobResult(0, 10, 90, 5, 0, 0, {}, ended_by=EndedBy.REQUESTS, sending_ended_ns=10)
+    busy = JobResult(1, 10, 90, 5, 0, 0, {"ok": 1}, ended_by=EndedBy.REQUESTS, sending_ended_ns=40)
+    assert combined([busy, idle]).sending_ended_ns == 40
+    assert combined([idle, idle]).sending_ended_ns == 10
 
 
 @pytest.mark.parametrize("cause", [EndedBy.ROWS, EndedBy.OVER_SATURATED, EndedBy.PRECISION])

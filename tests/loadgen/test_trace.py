@@ -1,6 +1,7 @@
 """Recorded arrivals: what is read, and what is said about a file that cannot be."""
 
 import contextlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,15 @@ def test_a_wrong_file_is_one_sentence_with_its_place(tmp_path: Path, text: str, 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(UsageError, match="cannot be read"):
+            read_trace(path)
+
+
+def test_what_never_ends_or_is_too_large_is_refused_unread(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(2**26 + 1)
+    for path in (Path("/dev/zero"), tmp_path / "pipe", tmp_path / "large"):
+        with pytest.raises(UsageError, match=f"trace {path}: cannot be read: give a file of at most 67108864 bytes"):
             read_trace(path)
 
 

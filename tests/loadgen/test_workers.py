@@ -1,6 +1,7 @@
 """Several engines as one: together they send what one would have sent."""
 
 import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -109,6 +110,24 @@ def test_workers_share_concurrency_and_the_number_of_requests(serve, job: JobMak
     assert samples.intended_ns[0] >= result.started_ns
 
 
+def test_the_first_share_that_has_sent_its_part_ends_the_sending_of_all(serve, job: JobMaker) -> None:
+    """One of the two connections is fifty times as slow: alone it would go on for five seconds."""
+    first: list[int] = []
+
+    def behave(number: int, body: bytes) -> bytes | str:
+        first.append(threading.get_ident())
+        time.sleep(0.001 if threading.get_ident() == first[0] else 0.05)
+        return right(number, body)
+
+    whole = job(serve(behave).port, load=ClosedLoop(2), workers=2, max_requests=200)
+    result = run_job(whole)
+    samples = Samples.load(whole.samples)
+    assert (result.error, result.ended_by) == (None, EndedBy.REQUESTS)
+    assert result.outcomes == {"ok": len(samples)}
+    assert 100 < len(samples) < 200
+    assert 100 <= len(samples.between(0, result.sending_ended_ns + 1)) <= len(samples)
+
+
 def test_one_failing_worker_fails_the_whole_and_ends_the_others(serve, job: JobMaker) -> None:
     pids: list[int] = []
     whole = job(serve().port, load=ClosedLoop(2), workers=2, duration_s=60.0, cpus=(min(os.sched_getaffinity(0)), 9999))
@@ -175,7 +194,7 @@ def test_a_hopeless_run_ends_with_its_reason(serve, job: JobMaker, monkeypatch: 
     whole = job(serve(lambda _n, _b: HANG).port, load=OpenLoop(50.0), duration_s=60.0, timeout_s=60.0)
     result = run_job(whole)
     assert (result.error, result.ended_by) == (None, EndedBy.OVER_SATURATED)
-    assert result.detail == "the backlog only grows"
+    assert (result.why, result.detail) == ("the backlog only grows", "")
     assert set(Samples.load(whole.samples).outcome.tolist()) == {Outcome.UNFINISHED}
 
 

@@ -348,9 +348,11 @@ def test_a_cell_that_ran_its_time_was_measured_for_all_of_it() -> None:
 @given(st.lists(st.integers(0, 20 * SECOND), max_size=20), st.sampled_from(EndedBy))
 def test_no_window_outlasts_the_run(offsets: list[int], ended_by: EndedBy) -> None:
     intended = START + np.array(sorted(offsets), dtype=np.int64)
-    ended = max(START + 9 * SECOND, int(intended.max(initial=0)))
+    ended = max(START + 9 * SECOND, int(intended.max(initial=0)) + MS)
     found = judge(make(intended, np.full(len(intended), MS)), ended_by=ended_by, ended_ns=ended)
-    assert START + found.warmup_ns + found.measured_ns <= min(ended, START + 10 * SECOND)
+    planned = START + 10 * SECOND
+    most = planned if ended_by is EndedBy.DURATION else min(ended, planned)
+    assert START + found.warmup_ns + found.measured_ns <= most
     if ended_by is not EndedBy.DURATION and len(intended):
         assert sum(found.counts.values()) == np.count_nonzero(
             (intended >= START + found.warmup_ns) & (intended < START + 10 * SECOND)
@@ -417,3 +419,60 @@ def test_no_samples_whatever_crash_it(rows: list[tuple[int, int, int, Outcome]],
     inside = np.count_nonzero((samples.intended_ns >= START + SECOND) & (samples.intended_ns < START + 10 * SECOND))
     assert sum(found.counts.values()) == inside
     assert found.throughput_rps.value >= 0.0
+
+
+def test_a_schedule_that_was_sent_to_its_end_was_measured_to_its_end() -> None:
+    """2 requests a second for 5 s: nothing is due in the last half second, and the window holds it all the same."""
+    samples = make(START + np.arange(10) * SECOND // 2, np.full(10, MS))
+    for told in ({}, {"sending_ended_ns": START + 5 * SECOND}):
+        found = judge(
+            samples,
+            OpenLoop(2.0, Arrival.CONSTANT),
+            duration_s=5.0,
+            min_warmup_ns=0,
+            ended_ns=int(samples.done_ns[-1]),
+            **told,
+        )
+        assert found.measured_ns == 5 * SECOND
+        assert found.offered_rps == pytest.approx(2.0)
+        assert found.throughput_rps.value == pytest.approx(2.0, rel=0.001)
+
+
+@pytest.mark.parametrize("load", [OPEN, ClosedLoop(8)])
+@pytest.mark.parametrize("ended_by", EndedBy)
+def test_the_window_ends_when_the_engine_says_that_sending_ended(load: Load, ended_by: EndedBy) -> None:
+    found = judge(open_cell(seconds=8), load, ended_by=ended_by, sending_ended_ns=START + 7 * SECOND)
+    assert found.warmup_ns + found.measured_ns == 7 * SECOND
+
+
+def test_a_warmup_shorter_than_the_latency_costs_no_throughput() -> None:
+    """20 requests a second to a server that takes 3 s, 2 s of them warm-up."""
+    intended = START + np.arange(200) * 50 * MS
+    found = judge(make(intended, np.full(200, 3 * SECOND)), OpenLoop(20.0, Arrival.CONSTANT), min_warmup_ns=2 * SECOND)
+    assert found.throughput_rps.value == pytest.approx(20.0)
+    assert Reason.RATE_MISSED not in reasons(found)
+    assert found.counts == {"ok": 160}
+
+
+def test_a_run_too_short_for_a_throughput_says_so() -> None:
+    found = judge(
+        make(np.full(50, START), np.full(50, 200 * MS)),
+        ClosedLoop(50),
+        ended_by=EndedBy.REQUESTS,
+        min_warmup_ns=0,
+        sending_ended_ns=START + MS,
+    )
+    assert found.throughput_rps == Estimate(pytest.approx(250.0))
+    assert ("throughput_rps",) in [doubt.figures for doubt in found.doubts]
+
+
+def test_a_ceiling_of_the_null_server_is_not_the_clients() -> None:
+    found = judge(open_cell(), seen=Witness(ceiling_rps=500.0, ceiling_by="server"))
+    assert found.ceiling_share == pytest.approx(0.8, rel=0.06)
+    assert found.doubts == ()
+
+
+def test_a_client_without_a_connection_left_is_doubted_in_an_overload_too() -> None:
+    assert reasons(judge(open_cell(), connections_short=True)) == {Reason.CONNECTIONS_SHORT}
+    found = judge(open_cell(), connections_short=True, ended_by=EndedBy.OVER_SATURATED)
+    assert reasons(found) == {Reason.OVER_SATURATED, Reason.CONNECTIONS_SHORT}

@@ -45,6 +45,11 @@ def test_a_cell_below_it_is_not(share: float | None) -> None:
     assert list(client_ceiling(share)) == []
 
 
+def test_a_ceiling_that_the_null_server_set_is_no_reason_to_doubt() -> None:
+    assert list(client_ceiling(0.95, "server")) == []
+    assert len(list(client_ceiling(0.95, "client"))) == 1
+
+
 def test_no_ceiling_has_no_share() -> None:
     with pytest.raises(ValueError, match="is none"):
         ceiling_share(1.0, 0.0)

@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.alarms import SERVERS, Queue, alarm_s
-from nightbench.saturation import over_saturated
+from nightbench.load import Arrival, ClosedLoop, OpenLoop, Trace
+from nightbench.saturation import over_saturated, steady
 
 RUNS = 25
 
@@ -116,3 +117,39 @@ def test_the_sentence_has_the_figures() -> None:
     assert said is not None
     assert said.startswith("after 20 s 10000 requests were waiting, and ever more")
     assert said.endswith("a second came and 500 were answered")
+
+
+def test_a_server_that_loses_answers_and_serves_the_rest_is_not_hopeless() -> None:
+    """Lost answers pile up as a backlog does, but nobody waits behind them."""
+    due = np.linspace(0.0, 60.0, 60_000)
+    lost = np.arange(len(due)) % 100 == 0
+    assert not any(_looks(due, np.where(lost, 1e6, due + 0.002)))
+
+
+def test_a_server_that_loses_answers_and_cannot_keep_up_is_hopeless() -> None:
+    random = np.random.default_rng(6)
+    due = np.sort(random.uniform(0.0, 60.0, 60_000))
+    done = _served(due, random.exponential(1 / 800, len(due)), servers=1)
+    assert any(_looks(due, np.where(random.random(len(due)) < 0.01, 1e6, done)))
+
+
+def test_answers_out_of_order_do_not_hide_an_overload() -> None:
+    """A server that takes any of those that wait, 800 a second of 1000."""
+    random = np.random.default_rng(7)
+    due = np.sort(random.uniform(0.0, 60.0, 60_000))
+    done, waiting, came = np.full(len(due), 1e6), list[int](), 0
+    for now in np.cumsum(random.exponential(1 / 800, 48_000)).tolist():
+        while came < len(due) and due[came] <= now:
+            waiting.append(came)
+            came += 1
+        if waiting:
+            pick = int(random.integers(len(waiting)))
+            waiting[pick], waiting[-1] = waiting[-1], waiting[pick]
+            done[waiting.pop()] = now
+    assert any(_looks(due, done))
+
+
+def test_a_load_whose_rate_changes_is_not_watched() -> None:
+    assert steady(OpenLoop(100.0, Arrival.GAMMA, 0.1))
+    assert not steady(OpenLoop(100.0, Arrival.TRACE, trace=Trace("", "ab")))
+    assert not steady(ClosedLoop(8))

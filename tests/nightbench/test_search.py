@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nightbench.figures import Doubt, Estimate, Reason, SearchFigures, SearchStep
 from nightbench.load import Arrival, ClosedLoop, EndedBy, Goal, OpenLoop, Search, Step
 from nightbench.search import MOST_STEPS, propose
+from nightbench.stats.rates import throughput
 
 Server = Callable[[Step], SearchStep]
 
@@ -311,3 +312,84 @@ def test_every_search_ends_whatever_the_steps_say(search: Search, data: st.DataO
     if search.goal is not Goal.SLO:
         sizes = [step.load.size for step in found.steps]
         assert len(set(sizes)) == len(sizes), "a climb tries nothing twice"
+
+
+def _sleeper(seconds: float, window_s: float, jitter_s: float) -> Server:
+    """Answers each request after ``seconds``, however many there are, as measured for ``window_s``."""
+    random = np.random.default_rng(11)
+
+    def answer(load: Step) -> SearchStep:
+        assert isinstance(load, ClosedLoop)
+        cycles = np.cumsum(seconds + jitter_s * random.random((20, load.concurrency)), axis=0)
+        done = (cycles.ravel() * 1e9).astype(np.int64)
+        start = round(1.3 * seconds * 1e9)
+        rate = throughput(done, start, start + round(window_s * 1e9), clients=load.concurrency)
+        return _step(load, rate, seconds)
+
+    return answer
+
+
+@pytest.mark.parametrize("search", [Search(Goal.PEAK, most_concurrent=64), Search(Goal.KNEE, most_concurrent=64)])
+@pytest.mark.parametrize("seconds", [0.2, 1.0])
+def test_a_server_that_only_waits_is_climbed_to_the_top(search: Search, seconds: float) -> None:
+    """Three steps of it hold two or three whole rounds of its clients."""
+    found = _found(search, _sleeper(seconds, 3.0, 0.001))
+    assert not _supported(found)
+    assert _clients(found) == 64
+    assert found.answer_rps.value == pytest.approx(64 / seconds, rel=0.01)
+    assert "still rose at concurrency 64" in found.detail
+
+
+def _known(rate: Callable[[float], float], half: Callable[[float], float]) -> Server:
+    """Throughput and the half-width of its interval, by concurrency."""
+
+    def answer(load: Step) -> SearchStep:
+        value = rate(load.size)
+        return _step(load, Estimate(value, max(0.0, value - half(load.size)), value + half(load.size)))
+
+    return answer
+
+
+@pytest.mark.parametrize("search", [PEAK, KNEE])
+def test_a_highest_that_is_hardly_known_does_not_make_the_lowest_the_best(search: Search) -> None:
+    """Up to 64 clients are served at once. The highest figure is that of the most, where it is hardly known."""
+    found = _found(
+        search,
+        _known(lambda clients: min(clients, 64.0) + (clients == 256) * 10.0, lambda c: 60.0 if c == 256 else 0.01 * c),
+    )
+    assert 50 <= _clients(found) <= 64
+
+
+@pytest.mark.parametrize("search", [Search(Goal.PEAK, most_concurrent=64), Search(Goal.KNEE, most_concurrent=64)])
+def test_intervals_too_wide_to_tell_support_no_answer(search: Search) -> None:
+    found = _found(search, _known(lambda clients: clients, lambda clients: 0.9 * clients))
+    assert not _supported(found)
+    assert _clients(found) == 64
+    assert max(step.load.size for step in found.steps) == 64
+
+
+def test_a_flat_server_whose_figures_are_too_wide_supports_no_answer() -> None:
+    found = _found(PEAK, _known(lambda clients: 100.0, lambda clients: 40.0))
+    assert not _supported(found)
+    assert "too wide to tell whether throughput still rises" in found.detail
+
+
+def test_one_step_that_is_hardly_known_does_not_end_a_climb_nor_spoil_it() -> None:
+    found = _found(PEAK, _known(lambda c: 10.0 * min(c, 8), lambda c: 40.0 if c in (1, 2) else 1.0))
+    assert _supported(found)
+    assert found.answer_rps.value == 80.0
+    assert _clients(found) == 8
+
+
+def test_a_client_out_of_connections_leaves_a_bound_undecided() -> None:
+    sound = _server(1000, 100.0)
+
+    def server(load: Step) -> SearchStep:
+        if not isinstance(load, OpenLoop) or load.rate_rps <= 900.0:
+            return sound(load)
+        short = [Reason.CONNECTIONS_SHORT, Reason.OVER_SATURATED]
+        return _step(load, Estimate(900.0, 890.0, 910.0), ended_by=EndedBy.OVER_SATURATED, reasons=short)
+
+    found = _found(SLO, server)
+    assert not _supported(found)
+    assert "too much for the client" in found.detail

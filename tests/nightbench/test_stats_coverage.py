@@ -11,6 +11,7 @@ from benchmarks.coverage import (
     NIGHTS,
     PROCESSES,
     Process,
+    cover_closed,
     cover_combined,
     cover_nights,
     cover_quantiles,
@@ -65,3 +66,18 @@ def test_nights_whose_cells_lend_each_other_what_they_know(rounds: int, sure: fl
         assert sure + 0.03 * (night.unlike == 1.0) <= usual.coverage <= 0.985
         assert usual.typical_width < (0.55 if rounds == 2 else 0.9) * alone.typical_width
         assert not wild.runs or wild.coverage >= wild_sure
+
+
+@pytest.mark.parametrize("kind", ["exponential", "lockstep", "lockstep, 20 % uneven", "two batches"])
+@pytest.mark.parametrize(("clients", "latencies"), [(1, 5.0), (4, 2.5), (16, 20.0), (64, 2.5), (64, 20.0)])
+def test_throughput_of_closed_loops(kind: str, clients: int, latencies: float) -> None:
+    """Never less than they say. Exact cycles are covered always, though their intervals are narrow."""
+    found = cover_closed(kind, np.random.default_rng(8), 400, clients, latencies)
+    assert found.coverage >= 0.925
+    if kind in ("lockstep", "two batches") and latencies == 20.0:
+        assert found.typical_width < 0.02
+
+
+def test_throughput_of_batches_that_come_at_random() -> None:
+    found = cover_closed("Poisson bursts", np.random.default_rng(9), 400, 16, 20.0)
+    assert found.coverage >= 0.93

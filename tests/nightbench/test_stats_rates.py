@@ -48,3 +48,18 @@ def test_no_event_and_no_time() -> None:
     assert (nothing.value, nothing.low) == (0.0, 0.0)
     assert nothing.high == pytest.approx(3.6889, abs=1e-4)
     assert throughput(np.array([5]), 10, 10) == Estimate(0.0)
+
+
+@pytest.mark.parametrize("clients", [1, 4, 64])
+def test_clients_in_lockstep_are_known_by_their_rounds(clients: int) -> None:
+    """Answers come once a second, all at one time: three seconds hold few windows and two exact rounds."""
+    done = np.repeat(np.arange(4) * SECOND + SECOND // 2, clients)
+    assert throughput(done, SECOND // 4, 4 * SECOND - 1, clients=clients) == Estimate(clients, clients, clients)
+    plain = throughput(done, SECOND // 4, 4 * SECOND - 1)
+    assert plain.high is not None
+    assert plain.high > 1.3 * clients
+
+
+def test_rounds_are_not_preferred_for_being_a_little_narrower() -> None:
+    done = np.cumsum(np.random.default_rng(3).exponential(SECOND / 100, 2000)).astype(np.int64)
+    assert throughput(done, 0, 10 * SECOND, clients=8) == throughput(done, 0, 10 * SECOND)

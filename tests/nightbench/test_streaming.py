@@ -28,7 +28,7 @@ class Answer:
 
     @property
     def tokens(self) -> int:
-        return self.counted if self.counted >= 0 else sum(parts for _, parts in self.marks)
+        return max(self.counted, sum(parts for _, parts in self.marks))
 
 
 def columns(answers: list[Answer]) -> tuple[Samples, Marks]:
@@ -214,3 +214,9 @@ def test_whatever_was_streamed_every_token_is_counted_once(answers: list[Answer]
     assert everywhere.value == pytest.approx(sum(a.tokens for a in spoke) / 1000)
     assert figures.goodput_rps is not None
     assert figures.goodput_rps.value <= len(spoke) / 10
+
+
+def test_a_server_that_counts_no_tokens_or_fewer_than_came() -> None:
+    figures, _ = judge(cell(tokens=10, counted=0))
+    assert figures == judge(cell(tokens=10))[0]
+    assert judge(cell(tokens=10, counted=4))[0] == figures
