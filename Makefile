@@ -14,7 +14,7 @@ export PYTHONNOUSERSITE := 1
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 $(STAMP): requirements.lock pyproject.toml
 	@echo "setting up $(VENV) (a minute on first use, downloads aside)"
@@ -35,6 +35,12 @@ demo: $(STAMP) ## one real night on this machine: smoke suite, report, dashboard
 .PHONY: test
 test: $(STAMP) ## the tests that need nothing but this machine
 	@$(BIN)/python -m pytest
+
+.PHONY: test-servers
+test-servers: $(STAMP) ## every server that can run here: conformance, then one sweep over all (30 minutes; first use builds 6 GB)
+	@$(BIN)/python -m pytest tests/conformance --remaining
+	@$(BIN)/nightbench run suites/servers.yaml --offline
+	@$(BIN)/nightbench envs
 
 # Debian packages; without them, or the right to install them, the tables say what is absent. perf_analyzer and Locust
 # come by pip into ~/.cache/nightbench/peers.
@@ -97,6 +103,7 @@ lock: ## pin every dependency: requirements.lock and each server's requirements.
 		test -f $$folder/requirements.in || continue; \
 		UV_FIND_LINKS= $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
 			--no-emit-index-url --no-emit-find-links \
+			$$(test -f $$folder/overrides.txt && echo --override $$folder/overrides.txt) \
 			$(addprefix --no-emit-package ,$(CUDA_PACKAGES)) $$folder/requirements.in -o $$folder/requirements.txt; \
 	done
 

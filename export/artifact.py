@@ -1,4 +1,4 @@
-"""One model in one format, as a cached file."""
+"""One model in one format, as a cached file or folder."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -9,6 +9,7 @@ from typing import Any
 from export import zoo
 from export.cache import Cache, Request
 from export.formats.base import exporter, versions
+from nightbench.errors import ExportError
 from nightbench.model import Artifact, Format, ModelSpec, Precision
 
 __all__ = ["export_model", "weights_facts"]
@@ -32,6 +33,8 @@ def export_model(
     spec: ModelSpec, file_format: Format, precision: Precision, weights: str, cache: Cache
 ) -> tuple[Artifact, bool]:
     """The artifact, and whether it was cached. Raises `nightbench.errors.ExportError`."""
+    if file_format not in spec.formats:
+        raise ExportError(f"model {spec.name} is not to be had as {file_format}; use {', '.join(spec.formats)}")
     kind = exporter(file_format)
     request = Request(
         label=f"{spec.name}-{file_format}-{precision}",

@@ -2,12 +2,13 @@
 
 An entry is a folder named by the hash of everything that went into it (`Request.key`). It holds the file, named by the
 hash of its bytes, and ``manifest.json``. Entries appear whole or not at all, one process makes an entry at a time, and
-a file whose bytes no longer match its name is made anew.
+a file whose bytes no longer match its name is made anew. What is made may also be a folder of files.
 """
 
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ __all__ = ["Cache", "Entry", "Make", "NotCached", "Request"]
 _MANIFEST = "manifest.json"
 
 Make = Callable[[Path], Mapping[str, Any]]
-"""Writes the file to a path; returns what the manifest shall say about it, as JSON values."""
+"""Writes a file, or makes a folder, at a path; returns what the manifest shall say about it, as JSON values."""
 
 
 class NotCached(NightbenchError):
@@ -52,7 +53,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A whole file of the cache."""
+    """A whole file, or folder, of the cache."""
 
     path: Path
     sha256: str
@@ -64,9 +65,34 @@ class Entry:
     """Whether it was there before it was asked for."""
 
 
+def _files(path: Path) -> list[Path]:
+    """The file itself, or all the files below a folder."""
+    return sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+
+
 def _hash(path: Path) -> str:
+    """Of the bytes of a file; of a folder, of what ``sha256sum`` prints for its files, in order of their names."""
+    if path.is_dir():
+        lines = [f"{_hash(file)}  {file.relative_to(path).as_posix()}\n" for file in _files(path)]
+        return sha256("".join(lines).encode()).hexdigest()
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
+
+
+def _settle(path: Path) -> int:
+    """See that all of it is on the disk; its size in bytes."""
+    files = _files(path)
+    for each in files:
+        with each.open("rb") as file:
+            os.fsync(file.fileno())
+    return sum(file.stat().st_size for file in files)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _write(path: Path, text: str) -> None:
@@ -145,18 +171,16 @@ class Cache:
     def _make(self, folder: Path, request: Request, make: Make) -> Entry:
         for leftover in folder.iterdir():  # of a process that was killed, or the broken file itself
             if leftover.name != "lock":
-                leftover.unlink()
+                _remove(leftover)
         partial = folder / f"partial{request.suffix}"
         try:
             started_ns = time.monotonic_ns()
             facts = make(partial)
             made_ns = time.monotonic_ns() - started_ns
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
-            digest, size_bytes = _hash(partial), partial.stat().st_size
+            digest, size_bytes = _hash(partial), _settle(partial)
             path = partial.rename(folder / f"{digest}{request.suffix}")
         finally:
-            partial.unlink(missing_ok=True)
+            _remove(partial)
         manifest = {
             "file": path.name,
             "sha256": digest,

@@ -10,7 +10,7 @@ import numpy as np
 from export import zoo
 from export.artifact import weights_facts
 from export.cache import Cache, Request
-from export.draw import POOL, Arrays, draw
+from export.draw import Arrays
 from export.formats.base import THREADS, versions
 from nightbench.errors import ExportError
 from nightbench.model import InputPool, ModelSpec
@@ -43,7 +43,7 @@ def make_pool(spec: ModelSpec, weights: str, count: int, cache: Cache) -> InputP
     )
 
     def make(path: Path) -> Mapping[str, Any]:
-        inputs = draw(spec, count, POOL)
+        inputs = zoo.inputs(spec, count)
         answers = _answers(spec, weights, inputs)
         named = {f"in.{name}": array for name, array in inputs.items()}
         named |= {f"out.{name}": array for name, array in answers.items()}

@@ -1,4 +1,4 @@
-"""Triton's model repository, as it is tracked: ``<model>/config.pbtxt`` for every model of the zoo.
+"""Triton's model repository, as it is tracked: ``<model>/config.pbtxt`` for every model of the zoo that it serves.
 
 ``python -m export.repository`` writes it anew. It holds the configuration with Triton's default options; the version
 folders beside it, with the model itself, are made for each deployment and never tracked.
@@ -15,9 +15,9 @@ REPOSITORY = Path(__file__).parents[1] / "model_repository"
 
 
 def write_repository(root: Path, specs: Iterable[ModelSpec]) -> tuple[Path, ...]:
-    """Write every model's configuration below ``root`` and return the files; those that are current stay untouched.
+    """Write the configuration of every model that Triton serves here below ``root``, and return the files.
 
-    Folders of other models are left alone.
+    Those that are current stay untouched, and folders of other models are left alone.
     """
     from servers.triton import SERVER
     from servers.triton.config import config_pbtxt
@@ -25,6 +25,8 @@ def write_repository(root: Path, specs: Iterable[ModelSpec]) -> tuple[Path, ...]
     options = SERVER.resolve({})
     written: list[Path] = []
     for spec in specs:
+        if set(spec.formats).isdisjoint(SERVER.formats):
+            continue
         path = root / spec.name / "config.pbtxt"
         text = config_pbtxt(spec, options, int(options["max_batch_size"]))
         path.parent.mkdir(parents=True, exist_ok=True)

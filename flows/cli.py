@@ -27,7 +27,8 @@ COMMANDS: Final = {
     "report": "Write one run's HTML report.",
     "export": "Export one model to one format.",
     "parity": "Compare an exported model with PyTorch.",
-    "servers": "List the inference servers.",
+    "servers": "List the inference servers, and where each can run on this machine.",
+    "envs": "List the servers' environments on this disk, or remove old ones.",
     "suites": "List the suites that come with nightbench.",
     "ingest": "Bring spooled results into the database.",
     "doctor": "Say what this machine can run, and what to install for the rest.",
@@ -47,6 +48,7 @@ def main() -> None:
     """The entry point: turns named failures into one sentence and an exit code."""
     # Unwind, so that every deployment is taken down, as for Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
     errors = Console(stderr=True, highlight=False)
     try:
         app(exit_on_error=False, print_error=True)

@@ -25,7 +25,7 @@ from nightbench.errors import DeploymentError
 from nightbench.server import ServerSpec
 from nightbench.stopping import Stopped, never
 
-__all__ = ["Environment", "ensure_environment"]
+__all__ = ["Environment", "build_ns", "ensure_environment", "environment_folder", "lock_path", "take"]
 
 _STAMP = ".complete"
 _POLL_S = 0.2
@@ -38,7 +38,8 @@ class Environment:
     python: Path
     site_packages: Path
     fingerprint: str
-    """Hash of the requirement list, the Python version and the platform; ``host`` for this interpreter's own."""
+    """Hash of the requirement list with its overrides, the Python version and the platform; ``host`` for this
+    interpreter's own."""
     version: str
     """Of the server: of the distribution its spec names."""
     built: bool
@@ -80,30 +81,52 @@ def _host(spec: ServerSpec) -> Environment:
     return Environment(Path(sys.executable), site_packages, "host", found.version, built=False, build_ns=0)
 
 
-def _fingerprint(requirements: Path) -> str:
+def _overrides(spec: ServerSpec) -> Path | None:
+    """What the folder says in uv's own words where packages ask for versions that cannot be had together."""
+    path = spec.folder / "overrides.txt"
+    return path if path.is_file() else None
+
+
+def _fingerprint(spec: ServerSpec) -> str:
     python = (sys.implementation.name, platform.python_version(), sysconfig.get_platform())
-    return sha256("\n".join(python).encode() + b"\0" + requirements.read_bytes()).hexdigest()[:12]
+    parts = ["\n".join(python).encode(), spec.requirements.read_bytes()]
+    if overrides := _overrides(spec):
+        parts.append(overrides.read_bytes())
+    return sha256(b"\0".join(parts)).hexdigest()[:12]
+
+
+def environment_folder(spec: ServerSpec, root: Path) -> Path:
+    """Where the environment of the server's present requirement list lies under ``root``, built or not.
+
+    `OSError` if there is no such list.
+    """
+    return root / f"{spec.name}-{_fingerprint(spec)}"
+
+
+def lock_path(folder: Path) -> Path:
+    """The file that is locked while an environment is built or removed. It stays: others may wait for it."""
+    return folder.with_name(f"{folder.name}.lock")
 
 
 def _pinned(
     spec: ServerSpec, root: Path, on_event: Callable[[str], None], log: Path, should_stop: Callable[[], bool]
 ) -> Environment:
-    fingerprint = _fingerprint(spec.requirements)
-    folder = root / f"{spec.name}-{fingerprint}"
+    folder = environment_folder(spec, root)
     built = False
-    build_ns = _build_ns(folder)
-    if build_ns is None:
+    took_ns = build_ns(folder)
+    if took_ns is None:
         root.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_name(f"{folder.name}.lock"), spec.name, on_event, should_stop) as lock:
+        with _locked(lock_path(folder), spec.name, on_event, should_stop) as lock:
             # Whoever held the lock before us may have built it.
-            build_ns = _build_ns(folder)
-            if build_ns is None:
+            took_ns = build_ns(folder)
+            if took_ns is None:
                 on_event(f"building the environment of {spec.name} (first use)")
                 log.parent.mkdir(parents=True, exist_ok=True)
                 with log.open("w") as output:
-                    build_ns = _build(spec, folder, Uv(spec.name, output, lock, on_event, should_stop))
+                    took_ns = _build(spec, folder, Uv(spec.name, output, lock, on_event, should_stop))
                 built = True
-    return Environment(_python(folder), _site_packages(folder), fingerprint, _version(spec, folder), built, build_ns)
+    fingerprint = folder.name.rpartition("-")[2]
+    return Environment(_python(folder), _site_packages(folder), fingerprint, _version(spec, folder), built, took_ns)
 
 
 def _python(folder: Path) -> Path:
@@ -115,7 +138,7 @@ def _site_packages(folder: Path) -> Path:
     return Path(sysconfig.get_path("purelib", "venv", {"base": base, "platbase": base}))
 
 
-def _build_ns(folder: Path) -> int | None:
+def build_ns(folder: Path) -> int | None:
     """How long it took to build, if it was built to its end and the interpreter it links to is still there."""
     if not _python(folder).exists():
         return None
@@ -130,17 +153,17 @@ def _build_ns(folder: Path) -> int | None:
 def _locked(path: Path, server: str, on_event: Callable[[str], None], should_stop: Callable[[], bool]) -> Iterator[int]:
     """Hold the lock file; its descriptor. The operating system lets go of it when its holders die."""
     with path.open("w") as file:
-        if not _take(file):
+        if not take(file):
             on_event(f"waiting for another nightbench that builds the environment of {server}")
-            while not _take(file):
+            while not take(file):
                 if should_stop():
                     raise Stopped(f"stopped while waiting for the environment of {server}")
                 time.sleep(_POLL_S)
         yield file.fileno()
 
 
-def _take(file: TextIO) -> bool:
-    """Lock it, if nobody else holds it."""
+def take(file: TextIO) -> bool:
+    """Lock it until it is closed, if nobody else holds it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -153,20 +176,18 @@ def _build(spec: ServerSpec, folder: Path, uv: Uv) -> int:
     shutil.rmtree(folder, ignore_errors=True)
     began_ns = time.monotonic_ns()
     uv.run("venv", "--no-project", "--python", sys.executable, str(folder))
+    overrides = _overrides(spec)
     # Compiled now, or the very first cold start of a server would be slower than all later ones.
     uv.run(
-        "pip",
-        "install",
-        "--compile-bytecode",
-        "--python",
-        str(_python(folder)),
-        "--requirements",
-        str(spec.requirements),
+        *("pip", "install", "--compile-bytecode"),
+        *("--python", str(_python(folder))),
+        *("--requirements", str(spec.requirements)),
+        *(("--overrides", str(overrides)) if overrides else ()),
     )
     _version(spec, folder)
-    build_ns = time.monotonic_ns() - began_ns
-    _stamp(folder, {"server": spec.name, "build_ns": build_ns})
-    return build_ns
+    took_ns = time.monotonic_ns() - began_ns
+    _stamp(folder, {"server": spec.name, "build_ns": took_ns})
+    return took_ns
 
 
 def _stamp(folder: Path, facts: Mapping[str, str | int]) -> None:

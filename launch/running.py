@@ -32,6 +32,8 @@ def _environment(request: LaunchRequest, command: Command, folder: Path) -> dict
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         "PYTHONUNBUFFERED": "1",
+        # It phones home by default since 1.29, from a thread of its own.
+        "ORT_DISABLE_TELEMETRY": "1",
         **command.env,
         **labels(request.run_id, request.deployment_id),
     }

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from nightbench.errors import UsageError, nearest
 from nightbench.load import PeakShare
 from nightbench.model import Format, ModelSpec
 from nightbench.plan import Export, Plan, Point, Setup, expand, is_peak_of
-from nightbench.server import Option, OptionValue, Protocol, ServerSpec
-from nightbench.suite import ModelEntry, ServerEntry, Suite
+from nightbench.server import Command, Endpoint, Option, OptionValue, Protocol, ServeRequest, ServerSpec
+from nightbench.suite import ExternalEntry, ModelEntry, ServerEntry, Suite
 
 __all__ = ["Catalog", "resolve"]
 
@@ -20,6 +21,49 @@ class Catalog:
     models: Mapping[str, ModelSpec]
     servers: Mapping[str, ServerSpec]
 
+    def with_external(self, suite: Suite, source: str = "suite") -> "Catalog":
+        """This catalog and the servers that ``suite`` says are running already.
+
+        `UsageError` where one of them has the name of another server; ``source`` names the suite in its sentence.
+        """
+        servers = dict(self.servers)
+        for number, sweep in enumerate(suite.sweeps):
+            for place, entry in enumerate(sweep.servers):
+                if entry.external is None:
+                    continue
+                spec = _external(entry.name, entry.external)
+                if servers.setdefault(entry.name, spec) != spec:
+                    raise UsageError(
+                        f"{source}: sweeps.{number}.servers.{place}.name: {entry.name!r} is the name of another "
+                        "server; give this one a name of its own"
+                    )
+        return Catalog(self.models, servers)
+
+
+def _external(name: str, entry: ExternalEntry) -> ServerSpec:
+    """What identifies it stands among its options, and with them in the identity of its series."""
+    return ServerSpec(
+        name=name,
+        title="running already",
+        folder=Path(),
+        distribution="",
+        formats=tuple(Format),
+        protocols={entry.protocol: ""},
+        command=_nothing,
+        ports=(),
+        options=(
+            Option("url", entry.url, "Where it is running."),
+            Option("model", entry.model, "Its name for the model; empty for ours."),
+        ),
+        ready_timeout_s=10.0,
+        start_estimate_s=0.0,
+        external=Endpoint(entry.protocol, entry.host, entry.port, entry.model, entry.path),
+    )
+
+
+def _nothing(_: ServeRequest) -> Command:
+    raise UsageError("a server that is running already is not started")
+
 
 def resolve(suite: Suite, catalog: Catalog, source: str) -> Plan:
     """The plan of a suite: what will be measured, in order.
@@ -28,17 +72,20 @@ def resolve(suite: Suite, catalog: Catalog, source: str) -> Plan:
         UsageError: a name is unknown, a server cannot do what is asked, two cells are the same, or a share of a peak
             is asked for that no search looks for.
     """
+    catalog = catalog.with_external(suite, source)
     sweeps: dict[Setup, dict[Point, str]] = {}
     for number, sweep in enumerate(suite.sweeps):
         where = f"{source}: sweeps.{number}"
         for position, model in enumerate(sweep.models):
             spec = _model(model, catalog, f"{where}.models.{position}")
+            if spec.language and sweep.batches != (1,):
+                raise UsageError(f"{where}.batches: {spec.name} answers one request at a time; leave the batches out")
             for place, entry in enumerate(sweep.servers):
                 here = f"{where}.servers.{place}"
                 server = _server(entry, catalog, here)
                 export = Export(
                     spec.name,
-                    _format(entry, server, here),
+                    _format(entry, server, spec, here),
                     sweep.precision,
                     model.weights or spec.default_weights,
                 )
@@ -90,13 +137,19 @@ def _server(entry: ServerEntry, catalog: Catalog, where: str) -> ServerSpec:
     return catalog.servers[entry.name]
 
 
-def _format(entry: ServerEntry, server: ServerSpec, where: str) -> Format:
-    chosen = entry.format or server.formats[0]
-    if chosen not in server.formats:
+def _format(entry: ServerEntry, server: ServerSpec, model: ModelSpec, where: str) -> Format:
+    if entry.format is not None and entry.format not in server.formats:
+        formats = ", ".join(server.formats)
+        raise UsageError(f"{where}.format: {server.name} cannot serve {entry.format.value!r}; use one of: {formats}")
+    # A model that has no format of the server's, and a format that the model does not have, are the same mistake.
+    possible = [each for each in server.formats if each in model.formats and entry.format in {None, each}]
+    if not possible:
+        taken = entry.format or ", ".join(server.formats) or "a format that is not made yet"
         raise UsageError(
-            f"{where}.format: {server.name} cannot serve {chosen.value!r}; use one of: {', '.join(server.formats)}"
+            f"{where}: {server.name} takes {taken}, and {model.name} is to be had as {', '.join(model.formats)}; "
+            "choose another server or model"
         )
-    return chosen
+    return possible[0]
 
 
 def _protocols(entry: ServerEntry, server: ServerSpec, where: str) -> tuple[Protocol, ...]:

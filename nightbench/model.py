@@ -22,6 +22,8 @@ __all__ = [
 class Format(StrEnum):
     ONNX = "onnx"
     TORCHSCRIPT = "torchscript"
+    HUGGINGFACE = "huggingface"
+    """A folder: configuration, safetensors and tokenizer of a language model. The others hold functions of tensors."""
 
 
 class Precision(StrEnum):
@@ -97,11 +99,19 @@ class ModelSpec:
     """Whether the first output is a row of class scores, so that top-1 agreement means something."""
     default_weights: str = "random"
     """``random``, or a hub id."""
+    language: bool = False
+    """Whether it answers a request with text, token by token. Its one input is the request, a JSON object as bytes;
+    its one output the text as UTF-8."""
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        """What it can be exported to."""
+        return tuple(each for each in Format if (each is Format.HUGGINGFACE) == self.language)
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """One exported model: a file named by the hash of what is in it."""
+    """One exported model: a file, or a folder of files, named by the hash of what is in it."""
 
     model: str
     format: Format

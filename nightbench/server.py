@@ -9,6 +9,8 @@ from typing import Protocol as TypingProtocol
 from nightbench.model import Artifact, Format, ModelSpec
 
 __all__ = [
+    "EXTERNAL",
+    "BatchProof",
     "Command",
     "Deployment",
     "Endpoint",
@@ -26,6 +28,9 @@ __all__ = [
 ]
 
 OptionValue = bool | int | float | str
+
+EXTERNAL = "external"
+"""What stands for the environment of a server that was running already."""
 
 
 class Protocol(StrEnum):
@@ -109,6 +114,24 @@ class Metrics:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchProof:
+    """Where a server that joins requests says that it did: two counters of its own on a Prometheus page.
+
+    Between two readings of the page, the change of ``items`` over that of ``executions`` is the mean batch size. A
+    histogram of batch sizes is such a pair: its ``_sum`` and its ``_count``.
+    """
+
+    items: str
+    """Counts inferences, a batch of requests as many; summed over all its labels. Without a suffix ``_total``."""
+    executions: str
+    """Counts runs of the model."""
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+    """What turns joining on, generously: it is to be seen, not to be fast. Empty where it cannot be turned off."""
+    page: Metrics | None = None
+    """Where they stand, if not on the server's own `ServerSpec.metrics` page."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """How a server is asked to leave; its whole process tree is killed once ``grace_s`` is over."""
 
@@ -137,11 +160,23 @@ class ServerSpec:
     value for every option, each of the right type and allowed by its `Option`."""
     batching: bool = False
     """Whether it can join concurrent requests into one batch."""
+    batch_proof: BatchProof | None = None
+    """Every server with ``batching`` has one."""
     metrics: Metrics | None = None
     ready_timeout_s: float = 120.0
     start_estimate_s: float = 4.0
     """A typical time from start to ready, for `nightbench plan`; never reported as a measurement."""
     stop: Stop = Stop()
+    process: bool = True
+    """Whether it can run as a local process at all; false for what exists as a container image only."""
+    image: str = ""
+    """The official image that the container launcher starts, with its digest; empty where the folder's Dockerfile is
+    built instead."""
+    external: "Endpoint | None" = None
+    """Where it is running already: nothing is started then."""
+    needs: tuple[str, ...] = ()
+    """What a machine must have to run it as a process, beside what uv installs: programs by name, to be found on the
+    PATH (``java``), or ``gpu``."""
 
     @property
     def requirements(self) -> Path:
@@ -211,16 +246,21 @@ class Deployment:
     server: str
     endpoints: Mapping[Protocol, Endpoint]
     pid: int | None
-    """The root of its process tree; ``None`` where the load engine hosts the model itself."""
-    cold_start_ns: int
-    """From starting the process to its first correct answer."""
+    """The root of its process tree; ``None`` where the load engine hosts the model itself, or where it is unknown."""
+    cold_start_ns: int | None
+    """From starting the process to its first correct answer; ``None`` where nothing was started."""
     model_load_ns: int | None
     rss_bytes: int | None
     """Resident memory of the whole tree when it became ready."""
     server_version: str
     environment: str
-    """Hash of the pinned requirement list it runs from, or ``host``."""
+    """Hash of the pinned requirement list it runs from, or ``host`` or `EXTERNAL`."""
     log_path: Path
     metrics_url: str | None = None
     limits: Mapping[str, str] = field(default_factory=dict)
     """Each limit asked for and how it is held: ``cgroup``, ``affinity``, ``not enforced``."""
+
+    @property
+    def in_process(self) -> bool:
+        """Whether the load engine hosts the model itself."""
+        return Protocol.IN_PROCESS in self.endpoints

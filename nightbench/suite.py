@@ -1,8 +1,10 @@
 """Suite files: what a user writes to say what a night measures."""
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import SplitResult, urlsplit
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -14,7 +16,17 @@ from nightbench.model import Format, Precision
 from nightbench.precision import Precision as HalfWidths
 from nightbench.server import OptionValue, Protocol
 
-__all__ = ["LoadEntry", "Measure", "ModelEntry", "ServerEntry", "Suite", "Sweep", "load_suite", "parse_suite"]
+__all__ = [
+    "ExternalEntry",
+    "LoadEntry",
+    "Measure",
+    "ModelEntry",
+    "ServerEntry",
+    "Suite",
+    "Sweep",
+    "load_suite",
+    "parse_suite",
+]
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -37,12 +49,76 @@ class ModelEntry(_Named):
     """``random``, or a hub id; by default what the model itself says."""
 
 
+class ExternalEntry(Strict):
+    """A server that is running already, and stays."""
+
+    url: str
+    protocol: Protocol
+    model: str = ""
+    """Its name for the model; by default ours."""
+    allow_remote: bool = False
+    """Whether it may be another machine than this."""
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> Self:
+        if self.protocol in {Protocol.IN_PROCESS, Protocol.OPAQUE_HTTP}:
+            raise ValueError(f"{self.protocol} is no way to ask for predictions over a wire; name another protocol")
+        if not self.allow_remote and not _is_loopback(self.host):
+            raise ValueError(
+                f"{self.host} is not this machine's loopback, and load on somebody else's server can do harm; "
+                "add 'allow_remote: true' if you may do that"
+            )
+        return self
+
+    @property
+    def _parts(self) -> SplitResult:
+        try:
+            parts = urlsplit(self.url)
+            whole = parts.scheme in {"http", "grpc"} and parts.hostname and parts.port
+        except ValueError:
+            whole = None
+        if not whole or parts.username is not None or parts.fragment:
+            raise ValueError(f"the url {self.url!r} is not http://HOST:PORT or http://HOST:PORT/PATH; write it so")
+        return parts
+
+    @property
+    def host(self) -> str:
+        return str(self._parts.hostname)
+
+    @property
+    def port(self) -> int:
+        return self._parts.port or 0
+
+    @property
+    def path(self) -> str:
+        """With its query; empty where the url names none."""
+        path, query = self._parts.path, self._parts.query
+        if query:
+            return f"{path or '/'}?{query}"
+        return "" if path == "/" else path
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class ServerEntry(_Named):
+    external: ExternalEntry | None = None
+    """Given, the server has this entry's name and nothing is started."""
     format: Format | None = None
     """By default the first format the server takes."""
     protocols: Annotated[tuple[Protocol, ...], Field(min_length=1)] | None = None
     """By default the first protocol the server speaks."""
     options: dict[str, OptionValue] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _ours_to_set_up(self) -> Self:
+        if self.external is not None and (self.protocols is not None or self.options):
+            raise ValueError("an external server is set up already; leave out 'protocols' and 'options'")
+        return self
 
 
 class PrecisionEntry(Strict):

@@ -24,7 +24,7 @@ from nightbench.record import (
     RunStarted,
 )
 from nightbench.rounds import Figures, over_rounds, over_starts, setup_of
-from nightbench.server import OptionValue, Protocol
+from nightbench.server import EXTERNAL, OptionValue, Protocol
 
 __all__ = ["CellSummary", "DeploymentSummary", "NightSummary", "StreamSummary", "summarise"]
 
@@ -257,6 +257,9 @@ def _doubts(measured: Sequence[MeasurementRecord]) -> tuple[Doubt, ...]:
     doubts = [_over_rounds(reason, doubts, len(measured)) for reason, doubts in found.items()]
     if len(measured) == 1:
         doubts.append(Doubt(Reason.FEW_ROUNDS, "one deployment cannot show how much deployments differ"))
+    elif any(record.context.get("environment") == EXTERNAL for record in measured):
+        detail = "the server was running already: all rounds are of one deployment"
+        doubts.append(Doubt(Reason.FEW_ROUNDS, detail))
     return tuple(doubts)
 
 

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from launch.environment import Environment, ensure_environment
+from launch.external import ExternalLauncher, no_environment
+from launch.here import missing
 from launch.process import LaunchRequest, ProcessLauncher, labels
 from loadgen.probe import PoolProber
 from nightbench.errors import DeploymentError
@@ -24,11 +26,18 @@ GIB = 1024**3
 def prepare_environment(session: Session, server: str) -> Environment | DeploymentError:
     """The server's own environment, built if this machine has none of that exact requirement list yet."""
     session.check_stop()
+    spec = session.server(server)
+    if spec.external is not None:
+        return no_environment()
     session.progress.doing(f"environment of {server}")
+    if absent := missing(spec):
+        error = DeploymentError("no_environment", f"{server} cannot run here: it needs {', '.join(absent)}")
+        session.progress.note(error.detail)
+        return error
     with session.ledger.span("setup"):
         try:
             return ensure_environment(
-                session.server(server),
+                spec,
                 root=session.settings.server_environments,
                 mode=session.settings.environments,
                 on_event=session.progress.doing,
@@ -74,9 +83,9 @@ def _launch(
     if isinstance(environment, DeploymentError):
         return environment
     setup, model = replicate.setup, session.catalog.models[replicate.setup.export.model]
-    memory_gib = session.suite.memory_gib
+    spec, memory_gib = session.server(setup.server), session.suite.memory_gib
     request = LaunchRequest(
-        spec=session.server(setup.server),
+        spec=spec,
         model=model,
         artifact=exported.artifact,
         options=setup.options_map,
@@ -97,8 +106,9 @@ def _launch(
         should_stop=session.should_stop,
         workdir_root=session.workdir,
     )
+    launcher = ProcessLauncher() if spec.external is None else ExternalLauncher()
     try:
-        return stack.enter_context(ProcessLauncher().launch(request, prober, session.should_stop))
+        return stack.enter_context(launcher.launch(request, prober, session.should_stop))
     except Stopped as stopped:
         raise session.cancelled() from stopped
     except DeploymentError as error:

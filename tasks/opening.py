@@ -18,7 +18,7 @@ from nightbench.settings import Settings
 from nightbench.stopping import Stopped, never
 from tasks import machine
 from tasks.progress import Progress, Silent
-from tasks.request import SUITE_FOLDER, Request
+from tasks.request import SUITE_FOLDER, TRACES, Request, check_traces
 from tasks.session import Cancelled, Known, Session
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def preflight(request: Request, settings: Settings, catalog: Catalog) -> None:
     Raises:
         UsageError: the spool's disk is full or read-only, or the port range has no room.
     """
+    catalog = catalog.with_external(request.suite)
     cells = len(request.plan.cells)
     spool.preflight(settings.spool, cells * (SPOOL_BYTES_PER_CELL + SAMPLES_BYTES_PER_CELL))
     if settings.server_ports:
@@ -66,7 +67,7 @@ def opened(
             run_id=request.run_id,
             suite=request.suite,
             plan=request.plan,
-            catalog=catalog,
+            catalog=catalog.with_external(request.suite),
             settings=settings,
             spool=lines,
             place=place,
@@ -77,7 +78,7 @@ def opened(
             progress=progress or Silent(),
             should_stop=should_stop,
             ledger=Ledger(request.earlier_ns),
-            known=Known(peaks_rps=dict(request.peaks_rps)),
+            known=Known(peaks=dict(request.peaks)),
         )
         session.folder.mkdir(parents=True, exist_ok=True)
         if not request.started:
@@ -119,7 +120,7 @@ def _started(session: Session, request: Request) -> RunStarted:
         seed=session.suite.seed,
         started_at=datetime.now(UTC),
         hardware=session.hardware,
-        context={**session.context, SUITE_FOLDER: str(request.folder)},
+        context={**session.context, SUITE_FOLDER: str(request.folder), TRACES: check_traces(request.whole)},
         suite_yaml=request.text,
         planned_cells=len(request.whole.cells),
     )

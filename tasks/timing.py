@@ -11,7 +11,7 @@ from loadgen.telemetry import Telemetry
 from nightbench.assess import Assessed, assess
 from nightbench.errors import NightbenchError
 from nightbench.figures import Doubt, SearchStep, Series, StreamFigures
-from nightbench.load import Step
+from nightbench.load import Step, sharing
 from nightbench.plan import Cell, Replicate
 from nightbench.samples import Marks, Samples
 from nightbench.server import Deployment
@@ -104,7 +104,7 @@ def _job(session: Session, subject: Subject, cell: Cell, load: Step) -> Job:
     timing = session.suite.measure
     samples = session.folder / "samples" / f"{cell.cell_id}.npz"
     samples.parent.mkdir(exist_ok=True)
-    in_process = subject.deployment.pid is None
+    in_process = subject.deployment.in_process
     return Job(
         endpoint=subject.deployment.endpoints[cell.protocol],
         load=load,
@@ -120,7 +120,7 @@ def _job(session: Session, subject: Subject, cell: Cell, load: Step) -> Job:
         # In-process the engine is the server, so it runs where servers run.
         cpus=session.place.server if in_process else session.place.client,
         # Nor is a model split over workers.
-        workers=1 if in_process else timing.workers,
+        workers=1 if in_process else sharing(load, timing.workers),
         precision=timing.half_widths,
         min_warmup_s=timing.warmup_s,
     )
@@ -143,12 +143,14 @@ def _run(session: Session, subject: Subject, job: Job) -> tuple[JobResult, Telem
 def _assess(
     session: Session, subject: Subject, job: Job, result: JobResult, samples: Samples, telemetry: Telemetry
 ) -> Assessed:
-    in_process = subject.deployment.pid is None
+    in_process = subject.deployment.in_process
     kind = (job.endpoint.protocol, subject.replicate.setup.export.model, job.batch)
+    ceiling = session.known.ceilings.get(kind)
     seen = Witness(
         telemetry=telemetry.series(result.started_ns, result.ended_ns),
         served=telemetry.served(),
-        ceiling_rps=session.known.ceilings_rps.get(kind),
+        ceiling_rps=None if ceiling is None else ceiling.ceiling_rps.value,
+        ceiling_by="client" if ceiling is None else ceiling.ceiling_by,
     )
     return assess(
         samples,
@@ -166,6 +168,8 @@ def _assess(
         in_process=in_process,
         ended_by=result.ended_by,
         workers_cpu_ns=() if in_process else result.workers_cpu_ns,
+        sending_ended_ns=result.sending_ended_ns,
+        connections_short=result.connections_short,
         seen=seen,
     )
 

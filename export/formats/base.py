@@ -40,7 +40,7 @@ class Exporter:
     reproducible: bool
     """Whether the same model gives the same bytes in every fresh process."""
     export: Callable[["torch.nn.Module", ModelSpec, Path], dict[str, str]]
-    """Write the module to a path; returns what is worth knowing about how."""
+    """Write the module to a path, as a file or a folder; returns what is worth knowing about how."""
     open: Callable[[Path, ModelSpec], Runner]
     """Load a written file for running on the CPU."""
 

@@ -5,6 +5,7 @@ exporter is used and recorded as such. Names of source files, stack traces and g
 the graph, so that the same model gives the same bytes in every process and every checkout.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from inspect import Parameter, signature
 from pathlib import Path
@@ -118,6 +119,8 @@ def _normalise(model: "onnx.ModelProto") -> None:
 
 
 def _open(path: Path, spec: ModelSpec) -> Runner:
+    # It phones home by default since 1.29.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(3)

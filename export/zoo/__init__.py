@@ -2,7 +2,8 @@
 
 A module holds ``MODEL`` (importable without torch) and ``build(weights, seed)``, which returns the PyTorch module in
 evaluation mode: positional tensors in the order of ``MODEL.inputs`` in, a tuple in the order of ``MODEL.outputs`` out.
-Modules whose name starts with an underscore are helpers.
+Where inputs are more than numbers, ``draw(count, generator)`` makes them. Modules whose name starts with an underscore
+are helpers.
 """
 
 import pkgutil
@@ -12,13 +13,16 @@ from importlib import import_module
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from export.draw import POOL, Arrays, draw
 from nightbench.errors import UsageError, nearest
 from nightbench.model import ModelSpec
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["build", "models"]
+__all__ = ["build", "inputs", "models"]
 
 
 @cache
@@ -38,8 +42,24 @@ def build(spec: ModelSpec, weights: str) -> "torch.nn.Module":
 
     Raises `UsageError` for an unknown model and `nightbench.errors.ExportError` for weights that do not fit it.
     """
+    built: torch.nn.Module = _module(spec).build(weights, spec.seed)
+    return built
+
+
+def inputs(spec: ModelSpec, count: int) -> Arrays:
+    """The ``count`` seeded inputs that are measured, by name, along the first axis.
+
+    Raises `UsageError` for an unknown model, and what `export.draw.draw` does.
+    """
+    own = getattr(_module(spec), "draw", None)
+    if own is None:
+        return draw(spec, count, POOL)
+    drawn: Arrays = own(count, np.random.default_rng([spec.seed, POOL]))
+    return drawn
+
+
+def _module(spec: ModelSpec) -> ModuleType:
     module = _modules().get(spec.name)
     if module is None:
         raise UsageError(f"model {spec.name!r} is unknown; {nearest(spec.name, _modules())}")
-    built: torch.nn.Module = module.build(weights, spec.seed)
-    return built
+    return module

@@ -13,6 +13,8 @@ import psutil
 from dashboards.report.format import size
 from flows.console import open_console, table
 from flows.registry import load_catalog, pinned_version
+from launch.environments import is_built
+from launch.here import missing
 from nightbench.errors import NightbenchError
 from nightbench.server import ServerSpec
 from nightbench.settings import Settings
@@ -98,14 +100,17 @@ def _database(settings: Settings) -> Finding:
 
 def _servers(settings: Settings) -> Iterator[Finding]:
     for name, spec in load_catalog(settings).servers.items():
-        if settings.environments == "host":
+        if absent := missing(spec):
+            yield Finding(f"server {name}", False, "cannot run here", f"it needs {', '.join(absent)}")
+        elif settings.environments == "host":
             yield _on_host(name, spec)
-            continue
-        built = any(settings.server_environments.glob(f"{name}-*/.complete"))
-        found = f"{spec.distribution} {pinned_version(spec)}"
-        yield Finding(
-            f"server {name}", built, found, "its environment is built by the first run (or see its requirements.txt)"
-        )
+        else:
+            yield Finding(
+                f"server {name}",
+                is_built(spec, settings.server_environments),
+                f"{spec.distribution} {pinned_version(spec)}",
+                "its environment is built by the first run (or see its requirements.txt)",
+            )
 
 
 def _on_host(name: str, spec: ServerSpec) -> Finding:

@@ -14,7 +14,7 @@ from tasks.export import EXPORT_TIMEOUT_S, POOL_COUNT
 __all__ = ["export", "prepared"]
 
 
-def export(model: str, /, *, format: Format = Format.ONNX, weights: str | None = None) -> None:  # noqa: A002 - the option's name
+def export(model: str, /, *, format: Format | None = None, weights: str | None = None) -> None:  # noqa: A002 - the option's name
     """Export one model to one format, or find it in the cache, and print where it is.
 
     Parameters
@@ -22,12 +22,12 @@ def export(model: str, /, *, format: Format = Format.ONNX, weights: str | None =
     model
         A model of the zoo.
     format
-        The file format.
+        The file format; by default the model's first.
     weights
         `random` or a hub id; by default what the model says.
     """
     settings, console = Settings.from_environment(), open_console()
-    with console.status(f"exporting {model} to {format}"):
+    with console.status(f"exporting {model}"):
         result = prepared(model, format, weights, settings)
     artifact = result.artifact
     took = "found in the cache" if result.cached else f"made in {in_words(artifact.export_ns)}"
@@ -35,8 +35,8 @@ def export(model: str, /, *, format: Format = Format.ONNX, weights: str | None =
     console.print(f"sha256 {artifact.sha256}, {size(artifact.size_bytes)}, {took}")
 
 
-def prepared(model: str, file_format: Format, weights: str | None, settings: Settings) -> Prepared:
-    """Export and parity of one model, from the cache where they are there.
+def prepared(model: str, file_format: Format | None, weights: str | None, settings: Settings) -> Prepared:
+    """Export and parity of one model in its first format or another, from the cache where they are there.
 
     Raises:
         UsageError: there is no such model.
@@ -47,6 +47,7 @@ def prepared(model: str, file_format: Format, weights: str | None, settings: Set
     models = load_catalog(settings).models
     if model not in models:
         raise UsageError(f"model {model!r} is unknown; {nearest(model, models)}")
+    file_format = file_format or models[model].formats[0]
     log = settings.home / "logs" / f"export-{model}-{file_format}.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from nightbench.settings import Settings
 __all__ = ["parity"]
 
 
-def parity(model: str, /, *, format: Format = Format.ONNX, weights: str | None = None) -> None:  # noqa: A002 - the option's name
+def parity(model: str, /, *, format: Format | None = None, weights: str | None = None) -> None:  # noqa: A002 - the option's name
     """Compare an exported model with PyTorch fp32, output by output; exit code 1 if they differ.
 
     Parameters
@@ -19,13 +19,13 @@ def parity(model: str, /, *, format: Format = Format.ONNX, weights: str | None =
     model
         A model of the zoo.
     format
-        The file format.
+        The file format; by default the model's first.
     weights
         `random` or a hub id; by default what the model says.
     """
     settings, console = Settings.from_environment(), open_console()
     with console.status(f"exporting and comparing {model}"):
-        outputs = prepared(model, format, weights, settings).parity
+        result = prepared(model, format, weights, settings)
     rows = [
         {
             "output": output.output,
@@ -36,7 +36,7 @@ def parity(model: str, /, *, format: Format = Format.ONNX, weights: str | None =
             "top-1": "" if output.top1_agreement is None else f"{output.top1_agreement:.0%}",
             "verdict": "passed" if output.passed else f"broken: {output.detail}",
         }
-        for output in outputs
+        for output in result.parity
     ]
-    console.print(table(f"{model} {format} against PyTorch fp32", rows))
-    sys.exit(0 if all(output.passed for output in outputs) else 1)
+    console.print(table(f"{model} {result.artifact.format} against PyTorch fp32", rows))
+    sys.exit(0 if all(output.passed for output in result.parity) else 1)

@@ -6,6 +6,7 @@ from flows.registry import load_catalog, suite_path
 from nightbench.catalog import resolve
 from nightbench.settings import Settings
 from nightbench.suite import load_suite
+from tasks.request import check_traces
 
 __all__ = ["plan"]
 
@@ -22,6 +23,7 @@ def plan(suite: str, /) -> None:
     catalog = load_catalog(Settings.from_environment())
     chosen, _ = load_suite(path)
     night = resolve(chosen, catalog, str(path))
+    check_traces(night)
     rows = [
         {
             "round": str(replicate.round),
@@ -39,7 +41,7 @@ def plan(suite: str, /) -> None:
     console = open_console()
     console.print(table(f"{chosen.name}: {chosen.description}", rows))
     timing = chosen.measure
-    starts = {name: server.start_estimate_s for name, server in catalog.servers.items()}
+    starts = {name: server.start_estimate_s for name, server in catalog.with_external(chosen).servers.items()}
     estimate_s = night.estimate_s(timing.warmup_s + timing.duration_s, starts)
     # With a precision to reach, the duration is a budget.
     roughly = "about" if timing.precision is None else "at most"

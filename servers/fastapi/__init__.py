@@ -1,16 +1,22 @@
-"""TorchScript behind FastAPI and uvicorn: the service most teams write first."""
+"""TorchScript behind FastAPI and uvicorn: the service most teams write first, and the batching they add next.
+
+There is no eager mode: it needs the model's code, or an archive of `torch.export`, and our TorchScript is frozen (its
+batch norms are folded away), so that walking its operators one by one would be called eager and be something else.
+"""
 
 from pathlib import Path
 
 from nightbench.model import Format
-from nightbench.server import Command, Option, Protocol, ServeRequest, ServerSpec
+from nightbench.server import BatchProof, Command, Metrics, Option, Protocol, ServeRequest, ServerSpec
 from servers.raw_http import serve_command
 
 __all__ = ["SERVER"]
 
 
 def command(request: ServeRequest) -> Command:
-    return serve_command(request, SERVER.folder, ("--max-concurrency", str(request.options["max_concurrency"])))
+    names = ("max_concurrency", "max_batch_size", "batch_timeout_ms")
+    flags = [part for name in names for part in (f"--{name.replace('_', '-')}", str(request.options[name]))]
+    return serve_command(request, SERVER.folder, flags)
 
 
 SERVER = ServerSpec(
@@ -28,6 +34,24 @@ SERVER = ServerSpec(
             minimum=1,
             help="Predictions that run at the same time, off the event loop; further requests wait their turn.",
         ),
+        Option(
+            "max_batch_size",
+            default=1,
+            minimum=1,
+            help="Rows of waiting requests that are joined into one prediction; 1 joins nothing. "
+            "A request of more rows runs alone.",
+        ),
+        Option(
+            "batch_timeout_ms",
+            default=0.0,
+            minimum=0,
+            help="How long a request may wait for company. Acts with max_batch_size above 1 only.",
+        ),
     ),
+    batching=True,
+    batch_proof=BatchProof(
+        "predict_inferences", "predict_executions", {"max_batch_size": 32, "batch_timeout_ms": 20.0}
+    ),
+    metrics=Metrics(port="http", path="/metrics"),
     start_estimate_s=3.0,
 )

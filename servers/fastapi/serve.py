@@ -3,9 +3,9 @@
 import argparse
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,9 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.requests import ClientDisconnect
+
+sys.path.append(str(Path(__file__).parent))  # isolated mode leaves it out
+from batching import Batcher
 
 MAX_BATCH = 4096
 Model = Callable[[list[np.ndarray]], list[np.ndarray]]
@@ -79,13 +82,31 @@ async def read(request: Request, size: int) -> bytearray:
     return body
 
 
-def application(model: Model, signature: dict, pool: ThreadPoolExecutor) -> FastAPI:
+def exposition(batcher: Batcher) -> str:
+    """What was answered, in Prometheus' text format."""
+    counts = batcher.counts
+    lines = (
+        ("requests", "Predictions answered.", counts.requests),
+        ("inferences", "Predictions answered, a batch counting as its rows.", counts.rows),
+        ("executions", "Calls of the model that answered them.", counts.executions),
+    )
+    return "".join(
+        f"# HELP predict_{name}_total {text}\n# TYPE predict_{name}_total counter\npredict_{name}_total {value}\n"
+        for name, text, value in lines
+    )
+
+
+def application(batcher: Batcher, signature: dict) -> FastAPI:
     inputs, outputs = Layout(signature["inputs"]), Layout(signature["outputs"])
     app = FastAPI(openapi_url=None)
 
     @app.get("/healthz")
     async def healthz() -> PlainTextResponse:
         return PlainTextResponse("ok")
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(exposition(batcher), media_type="text/plain; version=0.0.4")
 
     @app.post("/v1/predict")
     async def predict(request: Request) -> Response:
@@ -96,8 +117,7 @@ def application(model: Model, signature: dict, pool: ThreadPoolExecutor) -> Fast
             return PlainTextResponse(str(refusal), status_code=400)
         except ClientDisconnect:
             return Response(status_code=400)
-        loop = asyncio.get_running_loop()
-        arrays = await loop.run_in_executor(pool, model, inputs.views(body, batch))
+        arrays = await asyncio.wrap_future(batcher.submit(inputs.views(body, batch)))
         return Response(outputs.body(arrays), media_type="application/octet-stream")
 
     return app
@@ -112,16 +132,24 @@ def main() -> None:
     parser.add_argument("--threads", required=True, type=int)
     parser.add_argument("--load-time", required=True, type=Path)
     parser.add_argument("--max-concurrency", default=1, type=int)
+    parser.add_argument("--max-batch-size", default=1, type=int)
+    parser.add_argument("--batch-timeout-ms", default=0.0, type=float)
     args = parser.parse_args()
 
     started = time.monotonic_ns()
     model = load(args.artifact, args.threads)
     args.load_time.write_text(str(time.monotonic_ns() - started), encoding="ascii")
 
-    # OpenMP keeps its thread count per calling thread, so each pool thread is told as well.
-    pool = ThreadPoolExecutor(args.max_concurrency, "model", torch.set_num_threads, (args.threads,))
+    # OpenMP keeps its thread count per calling thread, so each of the batcher's is told as well.
+    batcher = Batcher(
+        model,
+        args.max_batch_size,
+        args.batch_timeout_ms / 1e3,
+        args.max_concurrency,
+        begin=lambda: torch.set_num_threads(args.threads),
+    )
     uvicorn.run(
-        application(model, json.loads(args.signature.read_text(encoding="utf-8")), pool),
+        application(batcher, json.loads(args.signature.read_text(encoding="utf-8"))),
         host=args.host,
         port=args.port,
         http="httptools",

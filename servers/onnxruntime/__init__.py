@@ -12,8 +12,7 @@ __all__ = ["SERVER"]
 
 
 def command(request: ServeRequest) -> Command:
-    names = ("max_concurrency", "graph_optimization_level", "provider")
-    flags = [part for name in names for part in (f"--{name.replace('_', '-')}", str(request.options[name]))]
+    flags = [part for name, value in request.options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     return serve_command(request, SERVER.folder, flags)
 
 
@@ -45,10 +44,28 @@ SERVER = ServerSpec(
             help="How far ONNX Runtime rewrites the graph when it loads it.",
         ),
         Option(
+            "intra_op_num_threads",
+            default=0,
+            minimum=0,
+            help="Threads inside one operator; 0 takes the suite's `threads`, as every other server does.",
+        ),
+        Option(
+            "execution_mode",
+            default="sequential",
+            choices=("sequential", "parallel"),
+            help="Whether independent branches of the graph may run at the same time.",
+        ),
+        Option(
+            "inter_op_num_threads",
+            default=1,
+            minimum=1,
+            help="Branches that run at the same time. Acts with execution_mode parallel only.",
+        ),
+        Option(
             "provider",
             default="cpu",
-            choices=("cpu", "cuda"),
-            help="What executes the graph; cuda needs a GPU and the CUDA libraries, and never falls back.",
+            choices=("cpu", "cuda", "tensorrt"),
+            help="What executes the graph; cuda and tensorrt need a GPU and their libraries, and never fall back.",
         ),
     ),
     start_estimate_s=2.0,

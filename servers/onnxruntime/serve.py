@@ -16,7 +16,15 @@ from fastapi.responses import PlainTextResponse
 from starlette.requests import ClientDisconnect
 
 MAX_BATCH = 4096
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+MODES = {
+    "sequential": onnxruntime.ExecutionMode.ORT_SEQUENTIAL,
+    "parallel": onnxruntime.ExecutionMode.ORT_PARALLEL,
+}
 LEVELS = {
     "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
     "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
@@ -51,22 +59,40 @@ class Layout:
         return b"".join(np.ascontiguousarray(array, dtype).data for array, (dtype, _) in pairs)
 
 
-def load(artifact: str, signature: dict, args: argparse.Namespace) -> Model:
+def providers(name: str) -> list[str]:
+    """The provider that is asked for, first; SystemExit in one sentence where this build has no such one."""
+    wanted, there = PROVIDERS[name], onnxruntime.get_available_providers()
+    if wanted not in there:
+        raise SystemExit(f"provider {name} is not in this build of ONNX Runtime, which has {', '.join(there)}")
+    # TensorRT takes the subgraphs it knows and leaves the rest to the GPU.
+    return [wanted, *([PROVIDERS["cuda"]] if name == "tensorrt" else [])]
+
+
+def session_options(args: argparse.Namespace) -> onnxruntime.SessionOptions:
     settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = args.threads
-    settings.inter_op_num_threads = 1
+    settings.intra_op_num_threads = args.intra_op_num_threads or args.threads
+    settings.inter_op_num_threads = args.inter_op_num_threads
+    settings.execution_mode = MODES[args.execution_mode]
     settings.graph_optimization_level = LEVELS[args.graph_optimization_level]
     settings.log_severity_level = 3  # errors only
-    provider = PROVIDERS[args.provider]
-    session = onnxruntime.InferenceSession(artifact, settings, providers=[provider])
+    return settings
+
+
+def load(artifact: str, signature: dict, args: argparse.Namespace) -> Model:
+    wanted = providers(args.provider)
+    session = onnxruntime.InferenceSession(artifact, session_options(args), providers=wanted)
     # ONNX Runtime falls back to the CPU with a warning, and the figures would carry the wrong name.
-    if session.get_providers()[0] != provider:
-        raise SystemExit(f"{provider} is not usable here: ONNX Runtime chose {session.get_providers()[0]}")
+    if session.get_providers()[0] != wanted[0]:
+        raise SystemExit(
+            f"provider {args.provider} cannot start here, its libraries or its device are missing: "
+            f"ONNX Runtime chose {session.get_providers()[0]}"
+        )
+    session.disable_fallback()  # nor later, in the middle of a measurement
     names = [tensor["name"] for tensor in signature["inputs"]]
-    wanted = [tensor["name"] for tensor in signature["outputs"]]
+    outputs = [tensor["name"] for tensor in signature["outputs"]]
 
     def predict(inputs: list[np.ndarray]) -> list[np.ndarray]:
-        return session.run(wanted, dict(zip(names, inputs, strict=True)))
+        return session.run(outputs, dict(zip(names, inputs, strict=True)))
 
     return predict
 
@@ -127,6 +153,9 @@ def main() -> None:
     parser.add_argument("--load-time", required=True, type=Path)
     parser.add_argument("--max-concurrency", default=1, type=int)
     parser.add_argument("--graph-optimization-level", default="all", choices=LEVELS)
+    parser.add_argument("--intra-op-num-threads", default=0, type=int)
+    parser.add_argument("--inter-op-num-threads", default=1, type=int)
+    parser.add_argument("--execution-mode", default="sequential", choices=MODES)
     parser.add_argument("--provider", default="cpu", choices=PROVIDERS)
     args = parser.parse_args()
     signature = json.loads(args.signature.read_text(encoding="utf-8"))

@@ -13,7 +13,8 @@ def load(artifact: str, options: Mapping[str, object], threads: int) -> Callable
     """A function from named inputs to named outputs, both with their batch axis.
 
     TorchScript knows positions, not names: inputs are passed in the order of the dictionary, and outputs take
-    the names in ``options["outputs"]``, comma-separated in the model's order.
+    the names in ``options["outputs"]``, comma-separated in the model's order. ``options["mode"]`` is that of the
+    server's options.
     """
     names = str(options.get("outputs", "")).split(",")
     if names == [""]:
@@ -24,6 +25,8 @@ def load(artifact: str, options: Mapping[str, object], threads: int) -> Callable
     if torch.get_num_interop_threads() != 1:
         torch.set_num_interop_threads(1)  # allowed once a process
     model = torch.jit.load(artifact, map_location="cpu").eval()
+    if options.get("mode") == "optimize_for_inference":
+        model = torch.jit.optimize_for_inference(model)
 
     def predict(inputs: Arrays) -> Arrays:
         with torch.inference_mode():

@@ -7,7 +7,7 @@ backend: scheduling, batching, protocols and metrics are Triton's own, execution
 from pathlib import Path
 
 from nightbench.model import Format
-from nightbench.server import Metrics, Option, Protocol, ServerSpec, Stop
+from nightbench.server import BatchProof, Metrics, Option, Protocol, ServerSpec, Stop
 from servers.triton.config import check_options
 from servers.triton.layout import command
 
@@ -53,9 +53,32 @@ SERVER = ServerSpec(
         ),
         Option("max_batch_size", default=32, minimum=1, help="The largest batch Triton accepts or makes."),
         Option("instance_count", default=1, minimum=1, help="Copies of the model, each in a process."),
+        Option(
+            "model_warmup",
+            default=0,
+            minimum=0,
+            help="Requests of zeros that each copy answers before Triton calls it ready; Triton counts them as others.",
+        ),
+        Option(
+            "model_control_mode",
+            default="none",
+            choices=("none", "explicit"),
+            help="Whether clients may load and unload models while it runs.",
+        ),
+        Option(
+            "ensemble",
+            default=False,
+            help="Serve the model as the second step of an ensemble. The first hands the inputs on as they are, "
+            "in a process of its own, so that the figures show what a step of pre-processing costs at least.",
+        ),
     ),
     check=check_options,
     batching=True,
+    batch_proof=BatchProof(
+        "nv_inference_count",
+        "nv_inference_exec_count",
+        {"dynamic_batching": True, "max_queue_delay_microseconds": 20_000},
+    ),
     metrics=Metrics(port="metrics", path="/metrics"),
     start_estimate_s=5.0,
     stop=Stop(signal="SIGTERM", grace_s=12.0),

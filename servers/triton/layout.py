@@ -10,9 +10,9 @@ from pathlib import Path
 from nightbench.errors import DeploymentError
 from nightbench.server import Command, ServeRequest
 from servers.raw_http import thread_env
-from servers.triton.config import config_pbtxt
+from servers.triton.config import config_pbtxt, ensemble_configs
 
-__all__ = ["command"]
+__all__ = ["command", "server_flags"]
 
 
 def command(request: ServeRequest) -> Command:
@@ -28,14 +28,8 @@ def command(request: ServeRequest) -> Command:
             *("--backend-directory", str(backends)),
             # What a killed Triton leaves in /dev/shm is told by this name to be ours.
             f"--backend-config=python,shm-region-prefix-name={request.workdir.name}_",
-            "--disable-auto-complete-config",
-            *("--http-address", request.host, "--http-port", str(request.ports["http"])),
-            *("--grpc-address", request.host, "--grpc-port", str(request.ports["grpc"])),
-            *("--metrics-address", request.host, "--metrics-port", str(request.ports["metrics"])),
-            # The machine's own figures are taken from outside, alike for every server.
-            *("--allow-cpu-metrics", "false", "--allow-gpu-metrics", "false"),
-            # Long enough to unload a model in peace, within the grace of SERVER.stop.
-            *("--exit-timeout-secs", "8"),
+            *_control(request),
+            *server_flags(request),
         ),
         env={
             **thread_env(request.threads),
@@ -47,20 +41,46 @@ def command(request: ServeRequest) -> Command:
     )
 
 
+def server_flags(request: ServeRequest) -> tuple[str, ...]:
+    """What any build of Triton is told, whichever backends it has."""
+    addresses = (
+        flag
+        for name in ("http", "grpc", "metrics")
+        for flag in (f"--{name}-address", request.host, f"--{name}-port", str(request.ports[name]))
+    )
+    return (
+        "--disable-auto-complete-config",
+        *addresses,
+        # The machine's own figures are taken from outside, alike for every server.
+        *("--allow-cpu-metrics", "false", "--allow-gpu-metrics", "false"),
+        # Long enough to unload a model in peace, within the grace of SERVER.stop.
+        *("--exit-timeout-secs", "8"),
+    )
+
+
+def _control(request: ServeRequest) -> tuple[str, ...]:
+    mode = str(request.options["model_control_mode"])
+    # Told nothing, explicit control serves nothing.
+    return ("--model-control-mode", mode, *(("--load-model", request.model.name) if mode == "explicit" else ()))
+
+
 def _repository(request: ServeRequest) -> Path:
     parameters = {
         "artifact": str(request.artifact.path),
         "threads": str(request.threads),
         "load_time_path": str(request.load_time_path),
     }
-    max_batch = int(request.options["max_batch_size"])
+    model, options, max_batch = request.model, request.options, int(request.options["max_batch_size"])
+    if options["ensemble"]:
+        configs = ensemble_configs(model, options, max_batch, parameters)
+    else:
+        configs = {model.name: config_pbtxt(model, options, max_batch, parameters)}
     repository = request.workdir / "models"
-    version = repository / request.model.name / "1"
-    version.mkdir(parents=True)
-    shutil.copyfile(Path(__file__).with_name("model.py"), version / "model.py")
-    (version.parent / "config.pbtxt").write_text(
-        config_pbtxt(request.model, request.options, max_batch, parameters), encoding="utf-8"
-    )
+    for name, text in configs.items():
+        version = repository / name / "1"
+        version.mkdir(parents=True)
+        shutil.copyfile(Path(__file__).with_name("model.py"), version / "model.py")  # an ensemble ignores it
+        (version.parent / "config.pbtxt").write_text(text, encoding="utf-8")
     return repository
 
 

@@ -10,7 +10,7 @@ import triton_python_backend_utils as pb_utils
 
 
 class TritonPythonModel:
-    """One instance: ONNX Runtime or TorchScript, by the artifact's suffix."""
+    """One instance: ONNX Runtime or TorchScript, by the artifact's suffix; without one, what hands its inputs on."""
 
     def initialize(self, args: dict[str, str]) -> None:
         config = json.loads(args["model_config"])
@@ -19,6 +19,9 @@ class TritonPythonModel:
         self.outputs = [
             (tensor["name"], pb_utils.triton_string_to_numpy(tensor["data_type"])) for tensor in config["output"]
         ]
+        if "artifact" not in settings:
+            self.model = lambda arrays: arrays  # an ensemble's first step
+            return
         artifact, threads = Path(settings["artifact"]), int(settings["threads"])
         onnx = artifact.suffix == ".onnx"
         import_module("onnxruntime" if onnx else "torch")  # before the clock: it times the model alone

@@ -1,4 +1,4 @@
-"""One real export of the tiny model in both formats, shared by every test that only reads it."""
+"""One real export of the tiny model in each of its formats, shared by every test that only reads it."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -43,4 +43,4 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def exports(folder: Path) -> Mapping[Format, Prepared]:
-    return {file_format: prepared_in(folder, file_format) for file_format in Format}
+    return {file_format: prepared_in(folder, file_format) for file_format in zoo.models()["tiny_cnn"].formats}

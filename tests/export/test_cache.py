@@ -1,7 +1,10 @@
 """The cache gives whole entries or none, and makes each one once."""
 
+import shutil
+import subprocess
 import threading
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,55 @@ def test_other_facts_are_another_entry(tmp_path: Path) -> None:
     one = Cache(tmp_path).get(REQUEST, make)
     other = Request(label="thing", suffix=".bin", facts={"a": 2}, purpose="")
     assert Cache(tmp_path).get(other, make).path.parent != one.path.parent
+
+
+def make_folder(path: Path) -> Mapping[str, Any]:
+    (path / "inner").mkdir(parents=True)
+    (path / "weights").write_bytes(b"numbers")
+    (path / "inner/words").write_bytes(b"letters")
+    return {}
+
+
+def test_a_folder_is_named_by_all_that_is_in_it(tmp_path: Path) -> None:
+    entry = Cache(tmp_path).get(REQUEST, make_folder)
+    assert (entry.path / "inner/words").read_bytes() == b"letters"
+    assert entry.size_bytes == 14
+    assert entry.path.name == f"{entry.sha256}.bin"
+    printed = subprocess.run(["sha256sum", "inner/words", "weights"], cwd=entry.path, capture_output=True, check=True)
+    assert entry.sha256 == sha256(printed.stdout).hexdigest()
+    assert Cache(tmp_path).get(REQUEST, never).cached
+
+
+@pytest.mark.parametrize("damage", ["changed", "added", "renamed", "deleted", "all deleted"])
+def test_a_broken_folder_is_made_anew_and_reported(tmp_path: Path, damage: str) -> None:
+    folder = Cache(tmp_path).get(REQUEST, make_folder).path
+    match damage:
+        case "changed":
+            (folder / "inner/words").write_bytes(b"Letters")
+        case "added":
+            (folder / "inner/more").touch()
+        case "renamed":
+            (folder / "weights").rename(folder / "weight")
+        case "deleted":
+            (folder / "weights").unlink()
+        case "all deleted":
+            shutil.rmtree(folder)
+    cache = Cache(tmp_path)
+    again = cache.get(REQUEST, make_folder)
+    assert {path.name for path in again.path.rglob("*")} == {"weights", "inner", "words"}
+    assert len(cache.rebuilt) == 1
+    assert Cache(tmp_path).get(REQUEST, never).cached
+
+
+def test_a_folder_that_fails_to_be_made_is_gone(tmp_path: Path) -> None:
+    def fail(path: Path) -> Mapping[str, Any]:
+        make_folder(path)
+        raise RuntimeError("half way")
+
+    with pytest.raises(ExportError, match="half way"):
+        Cache(tmp_path).get(REQUEST, fail)
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"lock"}
+    assert not Cache(tmp_path).get(REQUEST, make_folder).cached
 
 
 def test_told_not_to_make(tmp_path: Path) -> None:
@@ -92,6 +144,7 @@ def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:
     entry = Cache(tmp_path).get(REQUEST, make)
     entry.path.with_name("manifest.json").unlink()
     entry.path.with_name("partial.bin").write_bytes(b"half")
+    make_folder(entry.path.with_name("partial"))
     again = Cache(tmp_path).get(REQUEST, make)
     assert {path.name for path in again.path.parent.iterdir()} == {again.path.name, "manifest.json", "lock"}
 

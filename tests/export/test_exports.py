@@ -20,9 +20,10 @@ from nightbench.stopping import Stopped
 from tests.export.conftest import BATCHES, COUNT, prepared_in
 
 Exports = Mapping[Format, Prepared]
+FORMATS = zoo.models()["tiny_cnn"].formats
 
 
-@pytest.mark.parametrize("file_format", Format)
+@pytest.mark.parametrize("file_format", FORMATS)
 def test_parity_holds_at_every_batch_size(exports: Exports, file_format: Format) -> None:
     results = exports[file_format].parity
     assert [result.batch for result in results] == list(BATCHES)
@@ -30,7 +31,7 @@ def test_parity_holds_at_every_batch_size(exports: Exports, file_format: Format)
     assert all(result.max_abs < 1e-5 and result.cosine > 0.999999 for result in results)
 
 
-@pytest.mark.parametrize("file_format", Format)
+@pytest.mark.parametrize("file_format", FORMATS)
 def test_another_process_gives_the_same_bytes(exports: Exports, file_format: Format, tmp_path: Path) -> None:
     again = prepared_in(tmp_path, file_format)
     assert not again.cached
@@ -38,7 +39,7 @@ def test_another_process_gives_the_same_bytes(exports: Exports, file_format: For
     assert again.pool.sha256 == exports[file_format].pool.sha256
 
 
-@pytest.mark.parametrize("file_format", Format)
+@pytest.mark.parametrize("file_format", FORMATS)
 def test_nothing_of_this_machine_is_inside(exports: Exports, file_format: Format) -> None:
     content = exports[file_format].artifact.path.read_bytes()
     assert b"site-packages" not in content
@@ -113,7 +114,7 @@ def test_a_changed_weight_fails_parity(exports: Exports, tiny: ModelSpec, tmp_pa
     assert "instead of" in results[0].detail
 
 
-@pytest.mark.parametrize("file_format", Format)
+@pytest.mark.parametrize("file_format", FORMATS)
 def test_an_unreadable_artifact_is_a_failed_result(
     exports: Exports, tiny: ModelSpec, tmp_path: Path, file_format: Format
 ) -> None:

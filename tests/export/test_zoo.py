@@ -100,3 +100,6 @@ def test_the_tracked_model_repository_is_current(tmp_path: Path) -> None:
     for path in write_repository(tmp_path, zoo.models().values()):
         tracked = REPOSITORY / path.relative_to(tmp_path)
         assert tracked.read_text() == path.read_text(), "run: python -m export.repository"
+    assert {path.name for path in tmp_path.iterdir()} == {
+        spec.name for spec in zoo.models().values() if not spec.language
+    }

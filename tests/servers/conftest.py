@@ -11,13 +11,13 @@ from nightbench.model import Artifact, Format
 from nightbench.server import OptionValue
 from servers import discover
 from tests.servers.running import Running, Start, running, serve_request
-from tests.servers.toy import artifact
+from tests.servers.toy import MODEL, artifact
 
 
 @pytest.fixture(scope="session")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[Format, Artifact]:
     folder = tmp_path_factory.mktemp("artifacts")
-    return {format_: artifact(format_, folder) for format_ in Format}
+    return {format_: artifact(format_, folder) for format_ in MODEL.formats}
 
 
 @pytest.fixture(scope="module")

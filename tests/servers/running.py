@@ -68,7 +68,13 @@ def free_ports(names: tuple[str, ...]) -> dict[str, int]:
 def running(request: ServeRequest, spec: ServerSpec, health: str) -> Iterator[Running]:
     command = spec.command(request)
     log = request.workdir / "server.log"
-    env = {"PATH": "/usr/bin:/bin", "HOME": str(request.workdir), "LANG": "C.UTF-8", **command.env}
+    env = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(request.workdir),
+        "LANG": "C.UTF-8",
+        "ORT_DISABLE_TELEMETRY": "1",
+        **command.env,
+    }
     with log.open("wb") as output:
         process = subprocess.Popen(command.argv, env=env, stdout=output, stderr=output)
     server = Running(request, process, log)

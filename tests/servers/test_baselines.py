@@ -1,22 +1,19 @@
-"""Every raw-HTTP baseline, for real: right answers, clear refusals, and a connection that survives both."""
+"""The raw-HTTP baselines, for real: right answers, clear refusals, and a connection that survives both."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.client import HTTPConnection
 
-import numpy as np
 import psutil
 import pytest
 
-from nightbench.server import Protocol
 from servers import discover
+from tests.servers.raw import BINARY, ITEM_BYTES, ask, post
 from tests.servers.running import Running, Start, status
-from tests.servers.toy import inputs, reference
 
-BASELINES = sorted(name for name, spec in discover().items() if Protocol.RAW_HTTP in spec.protocols)
-BINARY = "application/octet-stream"
-ITEM_BYTES = 12 * 4 + 3 * 8
+# Others speak raw HTTP too; tests/conformance has the same questions for every server, and their heavy environments.
+BASELINES = ("fastapi", "flask", "onnxruntime")
 
 
 @pytest.fixture(scope="module", params=BASELINES)
@@ -28,25 +25,6 @@ def server(request: pytest.FixtureRequest, start: Start) -> Running:
 def connection(server: Running) -> Iterator[HTTPConnection]:
     with closing(HTTPConnection("127.0.0.1", server.port(), timeout=10)) as opened:
         yield opened
-
-
-def post(connection: HTTPConnection, body: bytes, **headers: str) -> tuple[int, bytes]:
-    sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request("POST", "/v1/predict", body, sent)
-    answer = connection.getresponse()
-    return answer.status, answer.read()
-
-
-def ask(connection: HTTPConnection, batch: int, seed: int = 0) -> None:
-    """One good request, and its whole answer compared."""
-    image, ids = inputs(batch, seed)
-    code, body = post(connection, image.tobytes() + ids.tobytes(), Content_Type=BINARY, X_Batch=str(batch))
-    assert code == 200, body
-    scores, doubled = reference(image, ids)
-    assert len(body) == scores.nbytes + doubled.nbytes
-    got = np.frombuffer(body, "<f4", batch * 5).reshape(batch, 5)
-    np.testing.assert_allclose(got, scores, atol=1e-5)
-    np.testing.assert_array_equal(np.frombuffer(body, "<i8", batch * 3, scores.nbytes).reshape(batch, 3), doubled)
 
 
 def test_answers_every_batch_size_on_one_connection(connection: HTTPConnection) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nightbench.errors import DeploymentError
-from nightbench.model import Artifact, Format, Precision
+from nightbench.model import Artifact, Precision
 from nightbench.server import OptionValue, ServeRequest
 from servers import discover
 from tests.servers.toy import MODEL
@@ -61,11 +61,16 @@ def test_a_baseline_runs_isolated_with_all_it_needs(tmp_path: Path, name: str) -
     ("name", "option", "value", "flag"),
     [
         ("fastapi", "max_concurrency", 3, "--max-concurrency"),
+        ("fastapi", "max_batch_size", 16, "--max-batch-size"),
+        ("fastapi", "batch_timeout_ms", 2.5, "--batch-timeout-ms"),
         ("flask", "workers", 2, "--gunicorn-workers"),
         ("flask", "threads", 4, "--gunicorn-threads"),
         ("onnxruntime", "max_concurrency", 3, "--max-concurrency"),
         ("onnxruntime", "graph_optimization_level", "basic", "--graph-optimization-level"),
         ("onnxruntime", "provider", "cuda", "--provider"),
+        ("onnxruntime", "intra_op_num_threads", 3, "--intra-op-num-threads"),
+        ("onnxruntime", "inter_op_num_threads", 3, "--inter-op-num-threads"),
+        ("onnxruntime", "execution_mode", "parallel", "--execution-mode"),
     ],
 )
 def test_an_option_reaches_its_server(tmp_path: Path, name: str, option: str, value: OptionValue, flag: str) -> None:
@@ -76,6 +81,8 @@ def test_an_option_reaches_its_server(tmp_path: Path, name: str, option: str, va
 def test_defaults_keep_servers_comparable() -> None:
     for name in ("fastapi", "onnxruntime"):
         assert discover()[name].resolve({})["max_concurrency"] == 1
+    assert discover()["fastapi"].resolve({})["max_batch_size"] == 1
+    assert discover()["onnxruntime"].resolve({})["intra_op_num_threads"] == 0
     assert discover()["flask"].resolve({}) == {"workers": 1, "threads": 1}
     assert discover()["triton"].resolve({})["dynamic_batching"] is False
     assert discover()["triton"].resolve({})["instance_count"] == 1
@@ -129,20 +136,23 @@ def test_triton_gets_a_repository_a_backend_and_loopback_addresses(tmp_path: Pat
     }
 
 
+def test_triton_serves_what_it_is_told_to_where_clients_control_it(tmp_path: Path, wheel: Path) -> None:
+    given = flags(discover()["triton"].command(request(tmp_path, "triton", model_control_mode="explicit")).argv)
+    assert given["--model-control-mode"] == "explicit"
+    assert given["--load-model"] == "toy"
+
+
+def test_triton_serves_an_ensemble_of_three_models(tmp_path: Path, wheel: Path) -> None:
+    command = discover()["triton"].command(request(tmp_path, "triton", ensemble=True))
+    repository = Path(flags(command.argv)["--model-repository"])
+    named = {path.parent.name: path.read_text() for path in repository.glob("*/config.pbtxt")}
+    assert named.keys() == {"toy", "toy_preprocess", "toy_model"}
+    assert [name for name, text in named.items() if "/models/toy.onnx" in text] == ["toy_model"]
+
+
 def test_triton_without_a_backend_for_this_python_says_which_it_has(tmp_path: Path, wheel: Path) -> None:
     (wheel / "python_backend_stubs/3.11/triton_python_backend_stub").unlink()
     (wheel / "python_backend_stubs/3.11").rmdir()
     with pytest.raises(DeploymentError, match=r"no Python backend for python3\.11; it has 3\.12") as caught:
         discover()["triton"].command(request(tmp_path, "triton"))
     assert caught.value.kind == "no_environment"
-
-
-def test_formats_are_those_each_server_loads() -> None:
-    found = {name: set(spec.formats) for name, spec in discover().items()}
-    assert found == {
-        "fastapi": {Format.TORCHSCRIPT},
-        "flask": {Format.TORCHSCRIPT},
-        "onnxruntime": {Format.ONNX},
-        "pytorch": {Format.TORCHSCRIPT},
-        "triton": {Format.ONNX, Format.TORCHSCRIPT},
-    }

@@ -40,15 +40,20 @@ def test_every_folder_here_is_a_server() -> None:
 def test_a_server_says_all_that_a_night_needs(name: str) -> None:
     spec = discover()[name]
     assert spec.name == name
-    assert spec.formats
+    assert spec.formats or not spec.process
     assert all(port in spec.ports or spec.in_process for port in spec.protocols.values())
-    assert (spec.folder / "Dockerfile").is_file()
+    assert (spec.folder / "Dockerfile").is_file() != bool(spec.image)
     assert len({option.name for option in spec.options}) == len(spec.options)
     if spec.check is not None:
         spec.check(spec.resolve({}))
     for option in spec.options:
         assert option.help.endswith(".")
         assert not option.choices or option.default in option.choices
+
+
+@pytest.mark.parametrize("name", sorted(name for name, spec in discover().items() if spec.process))
+def test_a_process_has_its_packages_pinned_for_any_machine(name: str) -> None:
+    spec = discover()[name]
     pinned = spec.requirements.read_text()
     assert f"{spec.distribution}==" in pinned
     assert "://" not in pinned, "an index address would tie the list to one machine"
@@ -59,7 +64,7 @@ def test_a_server_says_all_that_a_night_needs(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(discover()))
 def test_what_runs_in_a_servers_environment_imports_nothing_of_ours(name: str) -> None:
     ours = ("nightbench", "servers", "loadgen", "launch", "tasks", "flows")
-    for script in ("serve.py", "model.py"):
+    for script in ("serve.py", "model.py", "batching.py", "start.py"):
         path = discover()[name].folder / script
         if path.exists():
             lines = [line.split() for line in path.read_text().splitlines()]

@@ -1,0 +1,76 @@
+"""TensorRT behind Triton's tensorrt backend. Written, not run: it needs a GPU and an image.
+
+``trtexec`` builds the engine from the same ONNX file that every other server gets, on the GPU that will run it, in full
+fp32; then the same process becomes Triton. Paths are the host's: the artifact's folder and the working directory are
+mounted where they are. The build counts as part of the start.
+"""
+
+from pathlib import Path
+
+from nightbench.model import Format, ModelSpec
+from nightbench.server import BatchProof, Command, Metrics, Protocol, ServeRequest, ServerSpec, Stop
+from servers.triton import SERVER as TRITON
+from servers.triton.config import check_options
+from servers.triton.layout import server_flags
+from servers.triton.native import NATIVE, native_config_pbtxt
+
+__all__ = ["SERVER"]
+
+_TRTEXEC = "/usr/src/tensorrt/bin/trtexec"
+_NOT_HERE = ("ensemble", "model_control_mode")
+
+
+def command(request: ServeRequest) -> Command:
+    """What the container runs."""
+    model, max_batch = request.model, int(request.options["max_batch_size"])
+    repository = request.workdir / "models"
+    version = repository / model.name / "1"
+    version.mkdir(parents=True)
+    text = native_config_pbtxt(model, request.options, max_batch, request.threads, "tensorrt", gpu=True)
+    (version.parent / "config.pbtxt").write_text(text, encoding="utf-8")
+    return Command(
+        argv=(
+            *("python3", "-I", "-u", "/srv/start.py"),
+            _TRTEXEC,
+            f"--onnx={request.artifact.path}",
+            f"--saveEngine={version / NATIVE['tensorrt'].filename}",
+            f"--minShapes={_shapes(model, 1)}",
+            f"--optShapes={_shapes(model, max_batch)}",
+            f"--maxShapes={_shapes(model, max_batch)}",
+            "--noTF32",  # TensorFloat-32 is the default, and no fp32
+            "--skipInference",
+            "--",
+            *("tritonserver", "--model-repository", str(repository)),
+            *server_flags(request),
+        )
+    )
+
+
+def _shapes(model: ModelSpec, batch: int) -> str:
+    return ",".join(f"{tensor.name}:{'x'.join(map(str, (batch, *tensor.shape)))}" for tensor in model.inputs)
+
+
+SERVER = ServerSpec(
+    name="tensorrt",
+    title="TensorRT (Triton)",
+    folder=Path(__file__).parent,
+    distribution="",
+    formats=(Format.ONNX,),
+    protocols={Protocol.KSERVE_HTTP: "http", Protocol.KSERVE_GRPC: "grpc"},
+    command=command,
+    ports=TRITON.ports,
+    options=tuple(option for option in TRITON.options if option.name not in _NOT_HERE),
+    check=check_options,
+    batching=True,
+    batch_proof=BatchProof(
+        "nv_inference_count",
+        "nv_inference_exec_count",
+        {"dynamic_batching": True, "max_queue_delay_microseconds": 20_000},
+    ),
+    metrics=Metrics(port="metrics", path="/metrics"),
+    ready_timeout_s=900.0,
+    start_estimate_s=120.0,
+    stop=Stop(signal="SIGTERM", grace_s=12.0),
+    process=False,
+    needs=("gpu",),
+)
