@@ -221,7 +221,6 @@ def _attempt(
         verified=0,
         wrong=0,
         duration_s=job.duration_s,
-        foreign_cpu_percent=None,
         server_died=False,
         ended_by=result.ended_by,
         workers_cpu_ns=result.workers_cpu_ns,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from nightbench import doubts, witness
 from nightbench.calibration import ceiling_share, client_ceiling
 from nightbench.delivery import delivery
-from nightbench.figures import Doubt, Estimate
+from nightbench.figures import Doubt, Estimate, Series
 from nightbench.histogram import LatencyHistogram
 from nightbench.load import ClosedLoop, EndedBy, OpenLoop, Step
 from nightbench.samples import Samples
@@ -54,7 +54,6 @@ def assess(
     verified: int,
     wrong: int,
     duration_s: float,
-    foreign_cpu_percent: float | None,
     server_died: bool,
     in_process: bool = False,
     ended_by: EndedBy = EndedBy.DURATION,
@@ -82,7 +81,7 @@ def assess(
 
     ``in_process`` says that the client hosts the model: its ``client_cpu_ns`` is then unknown, and a late start is
     a wait for the model. ``client_cpu_ns``, ``workers_cpu_ns`` and ``started_ns .. ended_ns`` cover the whole run.
-    ``foreign_cpu_percent`` counts one processor as 100. ``verified`` answers were compared, ``wrong`` of them differed.
+    ``verified`` answers were compared, ``wrong`` of them differed.
     ``connections_short`` says that an open loop ran out of connections.
     ``seen`` is looked at within the window, but for the server's counts, which are those of the run.
     An empty or wholly failed window gives zero throughput, no quantiles, and doubts.
@@ -118,7 +117,7 @@ def assess(
         *doubts.client_saturated(client_cpu_ns, workers_cpu_ns, ended_ns - started_ns),
         *doubts.connections_short(connections_short),
         *client_ceiling(share, seen.ceiling_by),
-        *doubts.foreign_load(foreign_cpu_percent),
+        *doubts.foreign_load(_foreign_load(telemetry)),
         *witness.gpu_throttled(telemetry),
         *witness.gpu_shared(telemetry),
         *witness.server_counts(samples, seen.served),
@@ -175,6 +174,15 @@ def _window(samples: Samples, started_ns: int, end_ns: int, min_warmup_ns: int) 
         due, ok = due.where(slice(first, None)), ok[first:]
         latency_ns = latency_ns[len(latency_ns) - int(np.count_nonzero(ok)) :]
     return cut, doubts.Window(start_ns, end_ns, due, ok, latency_ns)
+
+
+def _foreign_load(telemetry: Sequence[Series]) -> float | None:
+    """Processor time that others used in the window, one processor as 100; ``None`` where nobody looked.
+
+    Not that of the whole run: while engines start, what they use is not yet known to be ours.
+    """
+    values = [value for series in telemetry if series.metric == "foreign_cpu_percent" for value in series.values]
+    return sum(values) / len(values) if values else None
 
 
 def _estimates(values_ns: NDArray[np.int64]) -> tuple[dict[str, Estimate], dict[str, int]]:

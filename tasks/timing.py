@@ -163,7 +163,6 @@ def _assess(
         verified=result.verified,
         wrong=result.wrong,
         duration_s=job.duration_s,
-        foreign_cpu_percent=_mean(seen.telemetry, "foreign_cpu_percent"),
         server_died=not alive(subject.deployment),
         in_process=in_process,
         ended_by=result.ended_by,
@@ -172,8 +171,3 @@ def _assess(
         connections_short=result.connections_short,
         seen=seen,
     )
-
-
-def _mean(telemetry: tuple[Series, ...], metric: str) -> float | None:
-    values = [value for series in telemetry if series.metric == metric for value in series.values]
-    return sum(values) / len(values) if values else None

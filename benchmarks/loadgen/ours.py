@@ -77,7 +77,6 @@ def figures(job: Job, result: JobResult, samples: Samples) -> Assessed:
         verified=result.verified,
         wrong=result.wrong,
         duration_s=job.duration_s,
-        foreign_cpu_percent=None,
         server_died=False,
         ended_by=result.ended_by,
         sending_ended_ns=result.sending_ended_ns,

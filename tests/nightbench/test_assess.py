@@ -56,7 +56,6 @@ def judge(samples: Samples, load: Load = OPEN, **given_: Any) -> Assessed:
         "verified": 80,
         "wrong": 0,
         "duration_s": 10.0,
-        "foreign_cpu_percent": 1.0,
         "server_died": False,
     }
     return assess(samples, load, **(facts | given_))
@@ -372,10 +371,22 @@ def test_littles_law_allows_for_the_edges_of_long_requests() -> None:
     assert Reason.LITTLES_LAW not in reasons(found)
 
 
+def others_use(warming_up: float, measuring: float) -> Witness:
+    """Every 200 ms of ten seconds, percent of a processor in the first second and after it."""
+    offsets = tuple(range(200, 10_000, 200))
+    values = tuple(warming_up if at < 1000 else measuring for at in offsets)
+    return Witness((Series("machine", "foreign_cpu_percent", offsets, values),))
+
+
 def test_foreign_load_and_a_dead_server_are_doubted() -> None:
-    found = judge(open_cell(), foreign_cpu_percent=35.0, server_died=True)
+    found = judge(open_cell(), seen=others_use(1.0, 35.0), server_died=True)
     assert reasons(found) == {Reason.FOREIGN_LOAD, Reason.SERVER_DIED}
-    assert judge(open_cell(), foreign_cpu_percent=None).doubts == ()
+    assert judge(open_cell()).doubts == ()
+
+
+def test_load_before_the_window_is_nobodys_concern() -> None:
+    """An engine that starts is not known to be ours at once."""
+    assert judge(open_cell(), seen=others_use(90.0, 4.0)).doubts == ()
 
 
 @pytest.mark.parametrize("load", [OPEN, ClosedLoop(4)])
