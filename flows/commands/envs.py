@@ -16,7 +16,7 @@ from nightbench.settings import Settings
 __all__ = ["envs"]
 
 
-def envs(action: Literal["list", "prune"] = "list", /, *, all: bool = False, json: bool = False) -> None:  # noqa: A002
+def envs(action: Literal["list", "prune"] = "list", /, *, all: bool = False, json: bool = False) -> None:  # noqa: A002 - the options' names
     """List the servers' environments on this disk, or remove those that no present requirement list names.
 
     Parameters
