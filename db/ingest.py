@@ -13,7 +13,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from db.measurement_tables import cases, measurements, telemetry
 from db.rows import Row, calibration_row, measurement_rows, row
-from db.tables import artifacts, calibrations, deployments, missing_cells, parity, run_artifacts, runs
+from db.tables import artifacts, calibrations, deployments, missing_cells, parity, run_artifacts, runs, wire_parity
 from db.upsert import insert_new
 from nightbench.record import (
     ArtifactRecord,
@@ -25,6 +25,7 @@ from nightbench.record import (
     Record,
     RunFinished,
     RunStarted,
+    WireParityRecord,
 )
 
 __all__ = ["Ingested", "Refusal", "ingest"]
@@ -89,6 +90,11 @@ def _ensure_artifacts(connection: Connection, rows: Iterable[Row]) -> None:
     insert_new(connection, artifacts, [{"sha256": row["artifact_sha256"], "format": row["format"]} for row in rows])
 
 
+def _ensure_deployments(connection: Connection, records: Sequence[Any]) -> None:
+    rows = [{"run_id": record.run_id, "deployment_id": record.deployment_id} for record in records]
+    insert_new(connection, deployments, rows)
+
+
 def _run_started(connection: Connection, records: Sequence[RunStarted]) -> int:
     return len(insert_new(connection, runs, [row(record) for record in records], fill="started_at"))
 
@@ -118,6 +124,14 @@ def _deployment(connection: Connection, records: Sequence[DeploymentRecord]) -> 
     return len(insert_new(connection, deployments, [row(record) for record in records], fill="started_at"))
 
 
+def _wire_parity(connection: Connection, records: Sequence[WireParityRecord]) -> int:
+    _ensure_runs(connection, records)
+    _ensure_deployments(connection, records)
+    rows = [row(record) for record in records]
+    _ensure_artifacts(connection, rows)
+    return len(insert_new(connection, wire_parity, rows))
+
+
 def _calibration(connection: Connection, records: Sequence[CalibrationRecord]) -> int:
     _ensure_runs(connection, records)
     return len(insert_new(connection, calibrations, [calibration_row(record) for record in records]))
@@ -125,11 +139,7 @@ def _calibration(connection: Connection, records: Sequence[CalibrationRecord]) -
 
 def _measurement(connection: Connection, records: Sequence[MeasurementRecord]) -> int:
     _ensure_runs(connection, records)
-    insert_new(
-        connection,
-        deployments,
-        [{"run_id": record.run_id, "deployment_id": record.deployment_id} for record in records],
-    )
+    _ensure_deployments(connection, records)
     taken_apart = [measurement_rows(record) for record in records]
     of_cases = [case for _, case, _ in taken_apart]
     _ensure_artifacts(connection, of_cases)
@@ -178,6 +188,7 @@ _WRITERS: dict[type[Any], _Writer] = {
     ArtifactRecord: _artifact,
     ParityRecord: _parity,
     DeploymentRecord: _deployment,
+    WireParityRecord: _wire_parity,
     CalibrationRecord: _calibration,
     MeasurementRecord: _measurement,
     MissingRecord: _missing,

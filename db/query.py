@@ -9,7 +9,7 @@ from sqlalchemy import JSON, ColumnElement, Connection, Select, Table, func, sel
 
 from db.measurement_tables import cases, measurements, telemetry
 from db.rows import Row, calibration, measurement, record_of
-from db.tables import artifacts, calibrations, deployments, missing_cells, parity, run_artifacts, runs
+from db.tables import artifacts, calibrations, deployments, missing_cells, parity, run_artifacts, runs, wire_parity
 from nightbench.errors import UsageError
 from nightbench.record import Record
 
@@ -51,6 +51,7 @@ def records(connection: Connection, run_id: str) -> list[Record]:
     starts = _rows(deployments).where(deployments.c.run_id == run_id, known)
     in_order = starts.order_by(deployments.c.started_at, deployments.c.deployment_id)
     found += [record_of("deployment", row) for row in connection.scalars(in_order)]
+    found += _plain_records(connection, wire_parity, "wire_parity", run_id)
     of_client = _rows(calibrations).where(calibrations.c.run_id == run_id)
     in_order = of_client.order_by(calibrations.c.started_at, *calibrations.primary_key)
     found += [calibration(row) for row in connection.scalars(in_order)]

@@ -12,6 +12,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     Table,
@@ -21,7 +22,16 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from db.columns import QUANTILES, case_columns, estimate, metadata, not_negative, whole_or_absent
 
-__all__ = ["artifacts", "calibrations", "deployments", "missing_cells", "parity", "run_artifacts", "runs"]
+__all__ = [
+    "artifacts",
+    "calibrations",
+    "deployments",
+    "missing_cells",
+    "parity",
+    "run_artifacts",
+    "runs",
+    "wire_parity",
+]
 
 
 def _run_id() -> Column[str]:
@@ -75,7 +85,8 @@ run_artifacts = Table(
     Column("exporter", JSONB, nullable=False),
     Column("reproducible", Boolean, nullable=False),
     Column("failure", Text),
-    not_negative("export_ns"),
+    Column("peak_rss_bytes", BigInteger),
+    not_negative("export_ns", "peak_rss_bytes"),
     CheckConstraint("sha256 IS NOT NULL OR failure IS NOT NULL", name="exported_or_failed"),
 )
 
@@ -95,7 +106,11 @@ parity = Table(
     Column("top1_agreement", Double),
     Column("passed", Boolean, nullable=False),
     Column("detail", Text, nullable=False),
-    not_negative("max_abs", "max_rel", "top1_agreement"),
+    Column("rmse", Double),
+    Column("nrmse", Double),
+    Column("top5_agreement", Double),
+    Column("diverges_at", Text),
+    not_negative("max_abs", "max_rel", "top1_agreement", "rmse", "nrmse", "top5_agreement"),
     CheckConstraint("batch > 0", name="batch_positive"),
 )
 
@@ -127,6 +142,29 @@ deployments = Table(
         *("started_at", "limits", "log_path", "log_tail"),
     ),
     not_negative("round", "cold_start_ns", "model_load_ns", "rss_bytes"),
+)
+
+wire_parity = Table(
+    "wire_parity",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("deployment_id", Text, primary_key=True),
+    Column("protocol", Text, primary_key=True),
+    Column("batch", Integer, primary_key=True, autoincrement=False),
+    Column("output", Text, primary_key=True),
+    Column("artifact_sha256", Text, ForeignKey("artifacts.sha256"), nullable=False),
+    Column("server", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("format", Text, nullable=False),
+    Column("precision", Text, nullable=False),
+    *(Column(name, Double, nullable=False) for name in ("max_abs", "max_rel", "rmse", "nrmse", "cosine")),
+    Column("top1_agreement", Double),
+    Column("top5_agreement", Double),
+    Column("passed", Boolean, nullable=False),
+    Column("detail", Text, nullable=False),
+    ForeignKeyConstraint(["run_id", "deployment_id"], ["deployments.run_id", "deployments.deployment_id"]),
+    not_negative("max_abs", "max_rel", "rmse", "nrmse", "top1_agreement", "top5_agreement"),
+    CheckConstraint("batch > 0", name="batch_positive"),
 )
 
 calibrations = Table(

@@ -2,17 +2,26 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from export import zoo
+from pydantic import TypeAdapter
+
+from export import models
 from export.cache import Cache, Request
-from export.formats.base import exporter, versions
+from export.custom_file import adopt, file_facts, given_as
+from export.environments import ENVIRONMENTS
+from export.formats.base import Work, exporter, graph_facts, versions
+from export.tensors import tensors
 from nightbench.errors import ExportError
-from nightbench.model import Artifact, Format, ModelSpec, Precision
+from nightbench.model import Artifact, Format, ModelSpec, Precision, TensorSpec
 
 __all__ = ["export_model", "weights_facts"]
+
+_VERSION = 1
+"""Raised when a manifest says more than before, or something else."""
 
 
 def weights_facts(weights: str) -> Mapping[str, str]:
@@ -30,9 +39,11 @@ def weights_facts(weights: str) -> Mapping[str, str]:
 
 
 def export_model(
-    spec: ModelSpec, file_format: Format, precision: Precision, weights: str, cache: Cache
+    spec: ModelSpec, file_format: Format, precision: Precision, weights: str, cache: Cache, tools: Mapping[str, Path]
 ) -> tuple[Artifact, bool]:
     """The artifact, and whether it was cached. Raises `nightbench.errors.ExportError`."""
+    if precision not in file_format.precisions:
+        raise ExportError(f"{file_format} is not to be had in {precision}; use {', '.join(file_format.precisions)}")
     if file_format not in spec.formats:
         raise ExportError(f"model {spec.name} is not to be had as {file_format}; use {', '.join(spec.formats)}")
     kind = exporter(file_format)
@@ -40,22 +51,35 @@ def export_model(
         label=f"{spec.name}-{file_format}-{precision}",
         suffix=kind.suffix,
         facts={
-            "model": asdict(spec),
+            "model": graph_facts(spec),
             **weights_facts(weights),
+            **file_facts(spec),
             "format": file_format,
             "precision": precision,
             "exporter": kind.version,
+            "manifest": _VERSION,
             "versions": versions(*kind.tools),
+            "environments": {name: ENVIRONMENTS[name].fingerprint for name in kind.environments},
         },
         purpose=f"exporting {spec.name} to {file_format}",
     )
 
+    def source(other: Format, at: Precision) -> Path:
+        return export_model(spec, other, at, weights, cache, tools)[0].path
+
+    def write(path: Path) -> Mapping[str, str]:
+        if given_as(spec) == (file_format, precision):
+            return adopt(spec, path)
+        module, stages = partial(models.build, spec, weights), partial(models.stages, spec, weights)
+        return kind.export(Work(spec, weights, precision, module, stages, source, tools), path)
+
     def make(path: Path) -> Mapping[str, Any]:
-        facts = kind.export(zoo.build(spec, weights), spec, path)
+        facts = write(path)
+        inputs, outputs = tensors(path, file_format, spec) or ((), ())
         return {
             "exporter": {**facts, "seed": str(spec.seed)},
-            "inputs": [asdict(tensor) for tensor in spec.inputs],
-            "outputs": [asdict(tensor) for tensor in spec.outputs],
+            "inputs": [asdict(tensor) for tensor in inputs],
+            "outputs": [asdict(tensor) for tensor in outputs],
         }
 
     entry = cache.get(request, make)
@@ -70,5 +94,12 @@ def export_model(
         exporter=entry.facts["exporter"],
         export_ns=entry.made_ns,
         reproducible=kind.reproducible,
+        peak_rss_bytes=entry.peak_rss_bytes,
+        inputs=_tensors(entry.facts["inputs"]),
+        outputs=_tensors(entry.facts["outputs"]),
     )
     return artifact, entry.cached
+
+
+def _tensors(stored: Any) -> tuple[TensorSpec, ...]:
+    return TypeAdapter(tuple[TensorSpec, ...]).validate_python(stored)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from export.failure import one_line
+from export.memory import Peak
 from nightbench.errors import ExportError, NightbenchError
 
 __all__ = ["Cache", "Entry", "Make", "NotCached", "Request"]
@@ -59,7 +60,9 @@ class Entry:
     sha256: str
     size_bytes: int
     made_ns: int
-    """How long making it took, when it was made."""
+    """How long making it took, when it was made, without other entries that it needed and had made on the way."""
+    peak_rss_bytes: int
+    """The most memory this process held meanwhile, or one that it started for it; 0 where that was not noted."""
     facts: Mapping[str, Any]
     cached: bool
     """Whether it was there before it was asked for."""
@@ -121,6 +124,8 @@ class Cache:
     """With ``False``, an entry that is absent or broken raises `NotCached` instead of being made."""
     rebuilt: list[str] = field(default_factory=list)
     """One sentence for each entry that was found broken and made anew."""
+    _spent_ns: int = 0
+    """On all entries made so far."""
 
     def get(self, request: Request, make: Make) -> Entry:
         """The entry, made if need be. Raises `ExportError` when making it fails."""
@@ -157,6 +162,7 @@ class Cache:
             manifest = json.loads(text)
             name, digest = str(manifest["file"]), str(manifest["sha256"])
             size, made_ns, facts = int(manifest["size_bytes"]), int(manifest["made_ns"]), dict(manifest["facts"])
+            peak = int(manifest.get("peak_rss_bytes", 0))
         except (ValueError, KeyError, TypeError):
             return None, f"{folder / _MANIFEST} is not a manifest"
         path = folder / Path(name).name
@@ -166,7 +172,7 @@ class Cache:
             return None, f"{path} cannot be read ({one_line(error)})"
         if not whole:
             return None, f"{path} does not hold the bytes it is named by"
-        return Entry(path, digest, size, made_ns, facts, cached=True), None
+        return Entry(path, digest, size, made_ns, peak, facts, cached=True), None
 
     def _make(self, folder: Path, request: Request, make: Make) -> Entry:
         for leftover in folder.iterdir():  # of a process that was killed, or the broken file itself
@@ -174,9 +180,13 @@ class Cache:
                 _remove(leftover)
         partial = folder / f"partial{request.suffix}"
         try:
-            started_ns = time.monotonic_ns()
+            started_ns = time.monotonic_ns() - self._spent_ns
+            peak = Peak()
             facts = make(partial)
-            made_ns = time.monotonic_ns() - started_ns
+            peak_rss_bytes = peak.bytes()
+            made_ns = time.monotonic_ns() - self._spent_ns - started_ns
+            self._spent_ns += made_ns
+            Peak()  # an entry that waits for this one starts to count anew: it has not needed its memory
             digest, size_bytes = _hash(partial), _settle(partial)
             path = partial.rename(folder / f"{digest}{request.suffix}")
         finally:
@@ -186,8 +196,9 @@ class Cache:
             "sha256": digest,
             "size_bytes": size_bytes,
             "made_ns": made_ns,
+            "peak_rss_bytes": peak_rss_bytes,
             "request": request.facts,
             "facts": facts,
         }
         _write(folder / _MANIFEST, json.dumps(manifest, indent=2) + "\n")
-        return Entry(path, digest, size_bytes, made_ns, dict(facts), cached=False)
+        return Entry(path, digest, size_bytes, made_ns, peak_rss_bytes, dict(facts), cached=False)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -13,21 +15,28 @@ from pydantic import TypeAdapter, ValidationError
 from export.failure import last_line
 from export.formats.base import THREADS
 from export.job import Job, Prepared
+from export.memory import group_bytes
 from export.worker import Answer, Question
 from nightbench.errors import ExportError
+from nightbench.model import Format
 from nightbench.stopping import Stopped, never
 
 __all__ = ["run_child"]
 
 _POLL_S = 0.2
+"""How often time, memory and noise are looked at. Memory fills at a few GiB/s, so that much it may overshoot."""
+_NOISE_BYTES = 32 * 2**20
+"""What a child may leave in its log; of more, the end is kept."""
+_LAST_BYTES = 64 * 2**10
 _WORKER = (sys.executable, "-P", "-m", "export")
 
 
-def _environment() -> dict[str, str]:
+def _environment(job: Job) -> dict[str, str]:
     """Ours without our secrets, with libraries told to be quiet, small and off the GPU that may be measured."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("NIGHTBENCH_")}
+    if job.format is not Format.TENSORRT:  # which is built by trying kernels on the GPU
+        kept["CUDA_VISIBLE_DEVICES"] = ""
     return kept | {
-        "CUDA_VISIBLE_DEVICES": "",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "OMP_NUM_THREADS": str(THREADS),
@@ -41,35 +50,53 @@ def run_child(
     timeout_s: float,
     should_stop: Callable[[], bool] = never,
     argv: Sequence[str] = _WORKER,
+    memory_bytes: int | None = None,
 ) -> Prepared:
     """Do ``job`` in a child process, whose noise is appended to ``log``.
 
-    Raises `ExportError` with one sentence when the job fails, or when the child crashes, is killed or takes longer than
-    ``timeout_s``; `Stopped` soon after ``should_stop`` turns true. Whatever happens, no process is left.
+    Raises `ExportError` with one sentence when the job fails, or when the child crashes, is killed, takes longer than
+    ``timeout_s`` or holds more than ``memory_bytes``; `Stopped` soon after ``should_stop`` turns true. Whatever
+    happens, no process of its group is left.
+
+    Memory is what the group holds, looked at from outside. A limit of the kernel's on address space or data
+    (``RLIMIT_AS``, ``RLIMIT_DATA``) would bind each process alone and count what is only reserved, which torch and its
+    like do by the GiB; and what it breaks ends in whatever way a library fails, not in a sentence.
     """
     purpose = f"preparing {job.spec.name} in {job.format}"
     question = TypeAdapter(Question).dump_json(Question(job, parent=os.getpid()))
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as noise:
-        start = noise.tell()
+    with log.open("a+b", buffering=0) as noise:
+        start = noise.seek(0, os.SEEK_END)
         child = subprocess.Popen(
             argv,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=noise,
-            env=_environment(),
+            env=_environment(job),
             start_new_session=True,  # a group of its own, to be ended as a whole
         )
+        _offer_first(child.pid)
+        watch = partial(_watch, child.pid, noise.fileno(), start, memory_bytes)
         try:
-            stdout = _stdout(child, question, timeout_s, should_stop, purpose)
+            stdout = _stdout(child, question, timeout_s, should_stop, watch, purpose)
         except subprocess.TimeoutExpired:
             raise ExportError(
                 f"{purpose} took longer than {timeout_s:g} s and was ended{_last_words(log, start)}"
             ) from None
+        except _TooLargeError as error:
+            limit = (memory_bytes or 0) / 2**30
+            raise ExportError(
+                f"{purpose} held {error.held / 2**30:.1f} GiB of memory and was ended, its limit being {limit:.1f}; "
+                f"raise 'memory_gib' of the suite's 'export'{_last_words(log, start)}"
+            ) from None
         finally:
-            if child.poll() is None:
+            with suppress(ProcessLookupError):  # whom the child left behind, though it ended by itself
                 os.killpg(child.pid, signal.SIGKILL)
-                child.communicate()
+            child.wait()  # but not for the end of its output, which somebody who left the group may hold open
+            for pipe in filter(None, (child.stdin, child.stdout)):
+                with suppress(OSError):
+                    pipe.close()
+            _trim(noise.fileno(), start)
     reply = _parse(stdout)
     if reply.prepared is not None:
         return reply.prepared
@@ -79,9 +106,14 @@ def run_child(
 
 
 def _stdout(
-    child: "subprocess.Popen[bytes]", question: bytes, timeout_s: float, should_stop: Callable[[], bool], purpose: str
+    child: "subprocess.Popen[bytes]",
+    question: bytes,
+    timeout_s: float,
+    should_stop: Callable[[], bool],
+    watch: Callable[[], None],
+    purpose: str,
 ) -> bytes:
-    """Ask, and wait for the whole answer; `subprocess.TimeoutExpired` or `Stopped` if there is none."""
+    """Ask, and wait for the whole answer; `subprocess.TimeoutExpired`, `Stopped` or what ``watch`` raises if none."""
     deadline = time.monotonic() + timeout_s
     unasked: bytes | None = question
     stop = False
@@ -96,7 +128,36 @@ def _stdout(
             if late:
                 raise
         unasked = None
+        watch()
         stop = should_stop()
+
+
+class _TooLargeError(Exception):
+    def __init__(self, held: int) -> None:
+        super().__init__(held)
+        self.held = held
+
+
+def _watch(group: int, noise: int, start: int, memory_bytes: int | None) -> None:
+    """Look at what the child's processes hold and print; `_TooLargeError` if they hold too much."""
+    _trim(noise, start)
+    if memory_bytes is not None and (held := group_bytes(group)) > memory_bytes:
+        raise _TooLargeError(held)
+
+
+def _offer_first(pid: int) -> None:
+    """If the machine does run out of memory, let the kernel end the child and what it starts before all others."""
+    with suppress(OSError):
+        Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
+
+
+def _trim(noise: int, start: int) -> None:
+    """Keep the end alone of what was written after ``start``, if it is too much; the child goes on after it."""
+    size = os.fstat(noise).st_size
+    if size - start > _NOISE_BYTES:
+        end = os.pread(noise, _LAST_BYTES, size - _LAST_BYTES)
+        os.ftruncate(noise, start)
+        os.write(noise, b"(much was printed before this and is left out)\n" + end)
 
 
 def _parse(stdout: bytes) -> Answer:

@@ -1,14 +1,15 @@
 """What is asked of this room for one model in one format, and what it hands back."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from export.artifact import export_model
 from export.cache import Cache
-from export.compare import OutputParity
 from export.parity import checked
 from export.pool import make_pool
 from nightbench.model import Artifact, Format, InputPool, ModelSpec, Precision
+from nightbench.parity import OutputParity
 
 __all__ = ["Job", "Prepared", "prepare_with"]
 
@@ -27,6 +28,8 @@ class Job:
     pool_count: int
     batches: tuple[int, ...]
     """The batch sizes of the parity check."""
+    tools: Mapping[str, Path] = field(default_factory=dict)
+    """The interpreter of each environment that the format's exporter needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Prepared:
 
 def prepare_with(cache: Cache, job: Job) -> Prepared:
     """Export, draw inputs and check, each through ``cache``; `export.cache.NotCached` if it may not make them."""
-    artifact, cached = export_model(job.spec, job.format, job.precision, job.weights, cache)
+    artifact, cached = export_model(job.spec, job.format, job.precision, job.weights, cache, job.tools)
     pool = make_pool(job.spec, job.weights, job.pool_count, cache)
-    parity = checked(job.spec, artifact, pool, job.batches, cache)
+    parity = checked(job.spec, artifact, pool, job.batches, cache, job.tools)
     return Prepared(artifact, pool, parity, cached, "; ".join(cache.rebuilt) or None)

@@ -1,31 +1,38 @@
 """Does the artifact still say what PyTorch said? Asked at several batch sizes, before anything is timed."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from export.cache import Cache, Request
-from export.compare import OutputParity, compare, incomparable
+from export.diverge import BUDGET_S, diverges_at
 from export.draw import Arrays
 from export.failure import one_line
-from export.formats.base import Runner, exporter, runtime_version
+from export.formats.base import Runner, exporter, graph_facts, runtime_version
 from export.pool import load_pool
 from nightbench.model import Artifact, InputPool, ModelSpec
+from nightbench.parity import OutputParity, compare_all, incomparable, tolerance_at
 
 __all__ = ["BATCHES", "check", "checked"]
 
 BATCHES = (1, 4, 8)
 
-_VERSION = 1
+_VERSION = 2
 """Raised when a figure changes its meaning."""
 
 
 def check(
-    spec: ModelSpec, artifact: Artifact, pool: InputPool, batches: tuple[int, ...] = BATCHES
+    spec: ModelSpec,
+    artifact: Artifact,
+    pool: InputPool,
+    batches: tuple[int, ...] = BATCHES,
+    tools: Mapping[str, Path] = MappingProxyType({}),
 ) -> tuple[OutputParity, ...]:
     """Run the artifact on the whole pool at each batch size; one result an output and batch size.
 
@@ -33,23 +40,51 @@ def check(
     """
     inputs, want = load_pool(pool)
     try:
-        run: Runner | str = exporter(artifact.format).open(artifact.path, spec)
+        run: Runner | str = exporter(artifact.format).open(artifact.path, spec, tools)
     except MemoryError:
         raise  # says something about this machine, not about the artifact
     except Exception as error:  # noqa: BLE001  a runtime may raise anything at all for a bad file
         run = f"the artifact does not load: {one_line(error)}"
+    tolerance = tolerance_at(spec, artifact.precision, artifact.weights)
     results: list[OutputParity] = []
+    computed: set[int] = set()
     for batch in batches:
         got = run if isinstance(run, str) else _answers(run, inputs, batch)
-        for position, output in enumerate(spec.outputs):
-            classes = spec.classifier and position == 0
-            if isinstance(got, str):
-                results.append(incomparable(output.name, batch, classes, got))
-            else:
-                taken = _wrapped(len(want[output.name]), batch)
-                have, wish = got[output.name], want[output.name][taken]
-                results.append(compare(output.name, batch, have, wish, spec.tolerance, classes))
-    return tuple(results)
+        if isinstance(got, str):
+            results += (
+                incomparable(output.name, batch, got, classes=spec.classifier and not position)
+                for position, output in enumerate(spec.outputs)
+            )
+            continue
+        computed.add(batch)
+        taken = _wrapped(pool.count, batch)
+        wish = {name: array[taken] for name, array in want.items()}
+        results += compare_all(
+            spec.outputs, batch, [got], [wish], tolerance, classifier=spec.classifier, language=spec.language
+        )
+    return _explained(spec, artifact, inputs, tools, results, computed)
+
+
+def _explained(
+    spec: ModelSpec,
+    artifact: Artifact,
+    inputs: Arrays,
+    tools: Mapping[str, Path],
+    results: Sequence[OutputParity],
+    computed: set[int],
+) -> tuple[OutputParity, ...]:
+    """With the layer where each output goes wrong that failed although it was ``computed`` at that batch size."""
+    deadline_s = time.monotonic() + BUDGET_S
+    blamed = {each.output for each in results if not each.passed and each.batch in computed}
+    layers = {
+        output.name: diverges_at(spec, artifact, position, inputs, tools, deadline_s)
+        for position, output in enumerate(spec.outputs)
+        if output.name in blamed
+    }
+    return tuple(
+        each if each.passed or each.batch not in computed else replace(each, diverges_at=layers[each.output])
+        for each in results
+    )
 
 
 def _wrapped(count: int, batch: int) -> Any:
@@ -73,7 +108,12 @@ def _answers(run: Runner, inputs: Arrays, batch: int) -> Arrays | str:
 
 
 def checked(
-    spec: ModelSpec, artifact: Artifact, pool: InputPool, batches: tuple[int, ...], cache: Cache
+    spec: ModelSpec,
+    artifact: Artifact,
+    pool: InputPool,
+    batches: tuple[int, ...],
+    cache: Cache,
+    tools: Mapping[str, Path],
 ) -> tuple[OutputParity, ...]:
     """`check`, cached for the same bytes, pool, tolerance and runtime."""
     request = Request(
@@ -83,15 +123,17 @@ def checked(
             "artifact": artifact.sha256,
             "pool": pool.sha256,
             "batches": list(batches),
-            "model": asdict(spec),
+            "model": graph_facts(spec),
+            "classifier": spec.classifier,
+            "tolerance": asdict(tolerance_at(spec, artifact.precision, artifact.weights)),
             "parity": _VERSION,
-            "runtime": runtime_version(exporter(artifact.format).runtime),
+            "runtime": runtime_version(exporter(artifact.format)),
         },
         purpose=f"checking {spec.name} in {artifact.format}",
     )
 
     def make(path: Path) -> Mapping[str, Any]:
-        results = [asdict(result) for result in check(spec, artifact, pool, batches)]
+        results = [asdict(result) for result in check(spec, artifact, pool, batches, tools)]
         path.write_text(json.dumps(results, indent=2, allow_nan=False) + "\n")
         return {"passed": all(result["passed"] for result in results)}
 

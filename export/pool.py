@@ -1,18 +1,21 @@
-"""The inputs a model is measured with, and PyTorch's fp32 answers to them."""
+"""The inputs a model is measured with, and the right answers to them: those of PyTorch in fp32.
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+A file that a user exported is its own reference, as its own runtime answers on the CPU.
+"""
+
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from export import zoo
-from export.artifact import weights_facts
+from export import custom, models
+from export.artifact import export_model, weights_facts
 from export.cache import Cache, Request
+from export.custom_file import file_facts, given_as
 from export.draw import Arrays
-from export.formats.base import THREADS, versions
-from nightbench.errors import ExportError
+from export.formats.base import THREADS, exporter, graph_facts, runtime_version, versions
 from nightbench.model import InputPool, ModelSpec
 
 __all__ = ["load_pool", "make_pool"]
@@ -21,7 +24,10 @@ _VERSION = 1
 """Raised when this module writes other bytes than before."""
 
 _CHUNK = 8
-"""Items PyTorch answers at once; fixed, because the order of fp32 sums depends on it."""
+"""Items that are answered at once; fixed, because the order of fp32 sums depends on it."""
+
+_Ask = Callable[[Arrays], list[NDArray[np.generic]]]
+"""Some items by input in; the answers to them in the order of the spec's outputs out."""
 
 
 def make_pool(spec: ModelSpec, weights: str, count: int, cache: Cache) -> InputPool:
@@ -29,12 +35,17 @@ def make_pool(spec: ModelSpec, weights: str, count: int, cache: Cache) -> InputP
 
     The same request gives the same bytes on the same kind of processor; another instruction set may round otherwise.
     """
+    given = given_as(spec)
+    original = None if given is None else export_model(spec, *given, weights, cache, {})[0].path
+    by = {} if given is None else {"runtime": runtime_version(exporter(given[0]))}
     request = Request(
         label=f"{spec.name}-pool-{count}",
         suffix=".npz",
         facts={
-            "model": asdict(spec),
+            "model": graph_facts(spec),
             **weights_facts(weights),
+            **file_facts(spec),
+            **by,
             "count": count,
             "pool": _VERSION,
             "versions": versions("torch", "transformers", "numpy"),
@@ -43,8 +54,8 @@ def make_pool(spec: ModelSpec, weights: str, count: int, cache: Cache) -> InputP
     )
 
     def make(path: Path) -> Mapping[str, Any]:
-        inputs = zoo.inputs(spec, count)
-        answers = _answers(spec, weights, inputs)
+        inputs = models.inputs(spec, count, weights)
+        answers = _answers(spec, weights, inputs, original)
         named = {f"in.{name}": array for name, array in inputs.items()}
         named |= {f"out.{name}": array for name, array in answers.items()}
         with path.open("wb") as file:
@@ -65,33 +76,39 @@ def load_pool(pool: InputPool) -> tuple[Arrays, Arrays]:
     return inputs, outputs
 
 
-def _answers(spec: ModelSpec, weights: str, inputs: Arrays) -> Arrays:
-    """PyTorch's outputs, checked against the spec: shape, type, and that they say something."""
+def _answers(spec: ModelSpec, weights: str, inputs: Arrays, original: Path | None) -> Arrays:
+    """The outputs of the original, checked against the spec: shape, type, and that they say something."""
     import torch
 
     torch.set_num_threads(THREADS)
-    module = zoo.build(spec, weights)
     count = len(next(iter(inputs.values())))
+    ask = _module(spec, weights) if original is None else _runtime(spec, original)
+    parts = [ask({name: array[start : start + _CHUNK] for name, array in inputs.items()}) for start in _starts(count)]
+    whole = [np.concatenate(answers) for answers in zip(*parts, strict=True)]
+    return custom.checked_answers(spec, whole, count)
 
-    def chunks() -> Iterator[tuple[torch.Tensor, ...]]:
-        for start in range(0, count, _CHUNK):
-            tensors = (torch.from_numpy(array[start : start + _CHUNK]) for array in inputs.values())
-            yield module(*tensors)
 
-    with torch.inference_mode():
-        parts = list(chunks())
-    answers: Arrays = {}
-    for position, output in enumerate(spec.outputs):
-        array = torch.cat([part[position] for part in parts]).numpy()
-        want = (count, *output.shape)
-        if array.shape != want or array.dtype != np.dtype(output.dtype.numpy):
-            raise ExportError(
-                f"model {spec.name} with weights {weights!r}: output {output.name!r} is {array.dtype}{array.shape}, "
-                f"but its spec says {np.dtype(output.dtype.numpy)}{want}"
-            )
-        if not np.isfinite(array).all():
-            raise ExportError(
-                f"model {spec.name} with weights {weights!r}: output {output.name!r} is not finite in PyTorch itself"
-            )
-        answers[output.name] = array
-    return answers
+def _starts(count: int) -> range:
+    return range(0, count, _CHUNK)
+
+
+def _module(spec: ModelSpec, weights: str) -> _Ask:
+    import torch
+
+    module = models.build(spec, weights)
+
+    def ask(inputs: Arrays) -> list[NDArray[np.generic]]:
+        with torch.inference_mode():
+            return [answer.numpy() for answer in module(*(torch.from_numpy(array) for array in inputs.values()))]
+
+    return ask
+
+
+def _runtime(spec: ModelSpec, original: Path) -> _Ask:
+    run = exporter(spec.formats[0]).open(original, spec, {})
+
+    def ask(inputs: Arrays) -> list[NDArray[np.generic]]:
+        answers = run(inputs)
+        return [answers[output.name] for output in spec.outputs]
+
+    return ask

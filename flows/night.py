@@ -1,6 +1,6 @@
 """The order of a night, written once: Prefect runs it with its steps as tasks, offline runs and tests run it bare."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,8 @@ from nightbench.ledger import Ledger
 from nightbench.plan import Cell, Export, Plan, Replicate
 from nightbench.server import Deployment
 from tasks.export import Exported, Unusable
-from tasks.measure import Subject
 from tasks.missing import Why
+from tasks.subject import Subject
 
 __all__ = ["Steps", "run_night", "run_replicate"]
 
@@ -22,7 +22,8 @@ class Steps:
     """What a night is made of. Each step leaves its own records, failures included."""
 
     environment: Callable[[str], Environment | DeploymentError]
-    export: Callable[[Export], Exported | Unusable]
+    export: Callable[[Collection[Export]], Mapping[Export, Exported | Unusable]]
+    """All models in all their formats, before anything is timed."""
     benchmark: Callable[[Replicate, Exported, Environment | DeploymentError], None]
     """One deployment and its cells: `run_replicate`, perhaps dressed as a flow of its own."""
     deployed: Callable[
@@ -33,6 +34,8 @@ class Steps:
     """What the load engine itself can do tonight."""
     canary: Callable[[int], None]
     """Whether the machine is as fast as in the rounds before."""
+    check: Callable[[Subject], None]
+    """Whether what was deployed answers rightly; cells of which it does not are left out by ``measure``."""
     measure: Callable[[Subject, Cell], object]
     missing: Callable[[tuple[Cell, ...], Why, str], None]
     store: Callable[[], object]
@@ -48,7 +51,7 @@ def run_night(plan: Plan, steps: Steps) -> Path | None:
     """
     servers = dict.fromkeys(replicate.setup.server for replicate in plan.replicates)
     environments = {server: steps.environment(server) for server in servers}
-    exports = {export: steps.export(export) for export in plan.exports}
+    exports = steps.export(plan.exports)
     steps.calibrate(exports)
     number = 0
     for replicate in plan.replicates:
@@ -78,6 +81,7 @@ def run_replicate(
             steps.missing(replicate.cells, "deployment_failed", f"{deployment.kind}: {deployment.detail}")
             return
         subject = Subject(replicate, deployment, exported)
+        steps.check(subject)
         for cell in replicate.cells:
             with steps.ledger.unit("cell"):
                 steps.measure(subject, cell)

@@ -1,6 +1,6 @@
 """The whole night as a Prefect flow."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
@@ -26,13 +26,13 @@ from nightbench.errors import DeploymentError
 from nightbench.plan import Cell, Export, Replicate
 from nightbench.settings import Settings
 from tasks.export import Exported, Unusable
-from tasks.measure import Subject
 from tasks.opening import opened
 from tasks.progress import Fanout, Progress
 from tasks.report import night_so_far
 from tasks.request import Request, fresh, resumed
 from tasks.session import Cancelled, Session
 from tasks.store import open_store
+from tasks.subject import Subject
 
 __all__ = ["LISTENER", "REQUEST", "nightly"]
 
@@ -94,11 +94,14 @@ def prefect_steps(session: Session, dressing: Dressing) -> Steps:
     def environment(server: str) -> Environment | DeploymentError:
         return dressing.run(_as_task("environment", server), lambda: bare.environment(server))
 
-    def export(what: Export) -> Exported | Unusable:
-        return dressing.run(_as_task("export", f"{what.model} {what.format}"), lambda: bare.export(what))
+    def export(what: Collection[Export]) -> Mapping[Export, Exported | Unusable]:
+        return dressing.run(_as_task("export", f"{len(what)} artifacts"), lambda: bare.export(what))
 
     def calibrate(exports: Mapping[Export, Exported | Unusable]) -> None:
         dressing.run(_as_task("calibrate", "client"), lambda: bare.calibrate(exports))
+
+    def check(subject: Subject) -> None:
+        dressing.run(_as_task("check answers", subject.replicate.setup.server), lambda: bare.check(subject))
 
     def measure(subject: Subject, cell: Cell) -> object:
         return dressing.run(_as_task("measure", cell.label), lambda: bare.measure(subject, cell))
@@ -106,7 +109,9 @@ def prefect_steps(session: Session, dressing: Dressing) -> Steps:
     def report() -> Path | None:
         return dressing.run(_as_task("report", session.run_id), bare.report)
 
-    steps = replace(bare, environment=environment, export=export, calibrate=calibrate, measure=measure, report=report)
+    steps = replace(
+        bare, environment=environment, export=export, calibrate=calibrate, check=check, measure=measure, report=report
+    )
 
     def benchmark_flow(replicate: Replicate, exported: Exported, environment: Environment | DeploymentError) -> None:
         dressing.run(_as_flow(replicate), partial(run_replicate, steps, replicate, exported, environment))

@@ -6,6 +6,7 @@ from packaging.utils import canonicalize_name
 
 import servers
 from export import zoo
+from export.signature import read_signature
 from nightbench.catalog import Catalog
 from nightbench.errors import UsageError, nearest
 from nightbench.server import ServerSpec
@@ -18,7 +19,7 @@ SUITES = Path(__file__).resolve().parent.parent / "suites"
 
 def load_catalog(settings: Settings) -> Catalog:
     """The zoo's models and every server folder, the user's own included."""
-    return Catalog(models=zoo.models(), servers=servers.discover(settings.servers_path))
+    return Catalog(models=zoo.models(), servers=servers.discover(settings.servers_path), signature=read_signature)
 
 
 def suite_path(name: str) -> Path:

@@ -1,6 +1,6 @@
 """The steps of a night bound to one session: the bare form that both Prefect and offline runs start from."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -11,12 +11,14 @@ from nightbench.plan import Cell, Export, Replicate
 from nightbench.server import Deployment
 from tasks.calibrate import calibrate_kinds, canary
 from tasks.deploy import deployed, prepare_environment
-from tasks.export import Exported, Unusable, export_model
-from tasks.measure import Subject, measure
+from tasks.export import Exported, Unusable, export_all
+from tasks.measure import measure
 from tasks.missing import Why, record_missing
 from tasks.opening import finish
+from tasks.parity import check_wire
 from tasks.report import night_so_far, write_report
 from tasks.session import Session
+from tasks.subject import Subject
 
 __all__ = ["bare_steps"]
 
@@ -27,8 +29,8 @@ def bare_steps(session: Session) -> Steps:
     def environment(server: str) -> Environment | DeploymentError:
         return prepare_environment(session, server)
 
-    def export(what: Export) -> Exported | Unusable:
-        return export_model(session, what)
+    def export(what: Collection[Export]) -> Mapping[Export, Exported | Unusable]:
+        return export_all(session, what)
 
     def deploy(
         replicate: Replicate, exported: Exported, environment: Environment | DeploymentError
@@ -63,6 +65,7 @@ def bare_steps(session: Session) -> Steps:
         deployed=deploy,
         calibrate=calibrate,
         canary=lambda number: canary(session, number),
+        check=lambda subject: check_wire(session, subject),
         measure=measure_cell,
         missing=missing,
         store=keep,

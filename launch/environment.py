@@ -1,4 +1,4 @@
-"""A server's own Python environment: made once from its pinned requirement list, shared by every run after.
+"""A Python environment of its own, of a server or an exporter: made once from a pinned requirement list, then shared.
 
 Environments lie side by side and share their packages' files through uv's cache by hard link. One is built in
 place, because its scripts hold its path, under a lock; a stamp says that it is whole.
@@ -18,22 +18,39 @@ from dataclasses import dataclass
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from launch.uv import Uv
 from nightbench.errors import DeploymentError
-from nightbench.server import ServerSpec
 from nightbench.stopping import Stopped, never
 
-__all__ = ["Environment", "build_ns", "ensure_environment", "environment_folder", "lock_path", "take"]
+__all__ = ["Environment", "Pinned", "build_ns", "ensure_environment", "environment_folder", "lock_path", "take"]
 
 _STAMP = ".complete"
 _POLL_S = 0.2
 
 
+class Pinned(Protocol):
+    """What has an environment: a `nightbench.server.ServerSpec`, an `export.environments.ExportEnvironment`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def folder(self) -> Path:
+        """It may hold ``overrides.txt``, in uv's own words, where packages ask for what cannot be had together."""
+
+    @property
+    def requirements(self) -> Path:
+        """The pinned list."""
+
+    @property
+    def distribution(self) -> str:
+        """The package in that list whose version is the version of the whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Where a server's packages are, and which."""
+    """Where the packages are, and which."""
 
     python: Path
     site_packages: Path
@@ -41,7 +58,7 @@ class Environment:
     """Hash of the requirement list with its overrides, the Python version and the platform; ``host`` for this
     interpreter's own."""
     version: str
-    """Of the server: of the distribution its spec names."""
+    """Of the server, or of what else it is for: of the distribution that is named."""
     built: bool
     """Whether this call built it."""
     build_ns: int
@@ -49,7 +66,7 @@ class Environment:
 
 
 def ensure_environment(
-    spec: ServerSpec,
+    spec: Pinned,
     root: Path,
     mode: str,
     on_event: Callable[[str], None],
@@ -68,7 +85,7 @@ def ensure_environment(
         raise DeploymentError("no_environment", f"the environment of {spec.name}: {error}") from error
 
 
-def _host(spec: ServerSpec) -> Environment:
+def _host(spec: Pinned) -> Environment:
     try:
         found = metadata.distribution(spec.distribution)
     except metadata.PackageNotFoundError:
@@ -81,13 +98,12 @@ def _host(spec: ServerSpec) -> Environment:
     return Environment(Path(sys.executable), site_packages, "host", found.version, built=False, build_ns=0)
 
 
-def _overrides(spec: ServerSpec) -> Path | None:
-    """What the folder says in uv's own words where packages ask for versions that cannot be had together."""
+def _overrides(spec: Pinned) -> Path | None:
     path = spec.folder / "overrides.txt"
     return path if path.is_file() else None
 
 
-def _fingerprint(spec: ServerSpec) -> str:
+def _fingerprint(spec: Pinned) -> str:
     python = (sys.implementation.name, platform.python_version(), sysconfig.get_platform())
     parts = ["\n".join(python).encode(), spec.requirements.read_bytes()]
     if overrides := _overrides(spec):
@@ -95,8 +111,8 @@ def _fingerprint(spec: ServerSpec) -> str:
     return sha256(b"\0".join(parts)).hexdigest()[:12]
 
 
-def environment_folder(spec: ServerSpec, root: Path) -> Path:
-    """Where the environment of the server's present requirement list lies under ``root``, built or not.
+def environment_folder(spec: Pinned, root: Path) -> Path:
+    """Where the environment of the present requirement list lies under ``root``, built or not.
 
     `OSError` if there is no such list.
     """
@@ -109,7 +125,7 @@ def lock_path(folder: Path) -> Path:
 
 
 def _pinned(
-    spec: ServerSpec, root: Path, on_event: Callable[[str], None], log: Path, should_stop: Callable[[], bool]
+    spec: Pinned, root: Path, on_event: Callable[[str], None], log: Path, should_stop: Callable[[], bool]
 ) -> Environment:
     folder = environment_folder(spec, root)
     built = False
@@ -150,14 +166,14 @@ def build_ns(folder: Path) -> int | None:
 
 
 @contextmanager
-def _locked(path: Path, server: str, on_event: Callable[[str], None], should_stop: Callable[[], bool]) -> Iterator[int]:
+def _locked(path: Path, name: str, on_event: Callable[[str], None], should_stop: Callable[[], bool]) -> Iterator[int]:
     """Hold the lock file; its descriptor. The operating system lets go of it when its holders die."""
     with path.open("w") as file:
         if not take(file):
-            on_event(f"waiting for another nightbench that builds the environment of {server}")
+            on_event(f"waiting for another nightbench that builds the environment of {name}")
             while not take(file):
                 if should_stop():
-                    raise Stopped(f"stopped while waiting for the environment of {server}")
+                    raise Stopped(f"stopped while waiting for the environment of {name}")
                 time.sleep(_POLL_S)
         yield file.fileno()
 
@@ -171,7 +187,7 @@ def take(file: TextIO) -> bool:
     return True
 
 
-def _build(spec: ServerSpec, folder: Path, uv: Uv) -> int:
+def _build(spec: Pinned, folder: Path, uv: Uv) -> int:
     """Make it anew; how long that took, in nanoseconds."""
     shutil.rmtree(folder, ignore_errors=True)
     began_ns = time.monotonic_ns()
@@ -201,7 +217,7 @@ def _stamp(folder: Path, facts: Mapping[str, str | int]) -> None:
     partial.replace(folder / _STAMP)
 
 
-def _version(spec: ServerSpec, folder: Path) -> str:
+def _version(spec: Pinned, folder: Path) -> str:
     wanted = spec.distribution
     for found in metadata.distributions(name=wanted, path=[os.fspath(_site_packages(folder))]):
         return found.version

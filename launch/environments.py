@@ -9,8 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from launch.environment import build_ns, environment_folder, lock_path, take
-from nightbench.server import ServerSpec
+from launch.environment import Pinned, build_ns, environment_folder, lock_path, take
 
 __all__ = ["Built", "Pruned", "built_environments", "is_built", "prune", "total_bytes"]
 
@@ -48,7 +47,7 @@ class Pruned:
     """Why it is still there; empty when it is gone."""
 
 
-def is_built(spec: ServerSpec, root: Path) -> bool:
+def is_built(spec: Pinned, root: Path) -> bool:
     """Whether the environment of its present requirement list is there and whole."""
     try:
         return build_ns(environment_folder(spec, root)) is not None
@@ -56,7 +55,7 @@ def is_built(spec: ServerSpec, root: Path) -> bool:
         return False
 
 
-def built_environments(specs: Iterable[ServerSpec], root: Path) -> list[Built]:
+def built_environments(specs: Iterable[Pinned], root: Path) -> list[Built]:
     """Every environment under ``root``, by name; those half built or of servers unknown by now as well."""
     current = set(_current(specs, root))
     blocks = {folder: _blocks(folder) for folder in _folders(root)}
@@ -102,7 +101,7 @@ def prune(environments: Iterable[Built]) -> Iterator[Pruned]:
                 yield Pruned(environment)
 
 
-def _current(specs: Iterable[ServerSpec], root: Path) -> Iterator[Path]:
+def _current(specs: Iterable[Pinned], root: Path) -> Iterator[Path]:
     for spec in specs:
         if spec.requirements.is_file():
             yield environment_folder(spec, root)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nightbench.server import ServerSpec
 
-__all__ = ["missing"]
+__all__ = ["absent", "missing"]
 
 _GPU = "gpu"
 _GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
@@ -17,11 +17,12 @@ def missing(spec: ServerSpec) -> tuple[str, ...]:
     installs them."""
     if not spec.process:
         docker = () if shutil.which("docker") else ("docker",)
-        return ("the container launcher (it exists as an image only)", *docker, *_absent(spec.needs))
-    return _absent(spec.needs)
+        return ("the container launcher (it exists as an image only)", *docker, *absent(spec.needs))
+    return absent(spec.needs)
 
 
-def _absent(needs: tuple[str, ...]) -> tuple[str, ...]:
+def absent(needs: tuple[str, ...]) -> tuple[str, ...]:
+    """What of `nightbench.server.ServerSpec.needs` is not here, in words."""
     return tuple(_words(need) for need in needs if not _here(need))
 
 

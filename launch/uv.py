@@ -60,14 +60,14 @@ class Uv:
 
     def __init__(
         self,
-        server: str,
+        name: str,
         log: TextIO,
         lock: int,
         on_event: Callable[[str], None],
         should_stop: Callable[[], bool],
     ) -> None:
         """``lock`` is the descriptor of the held lock file: uv keeps it locked should we be killed meanwhile."""
-        self._server = server
+        self._name = name
         self._log = log
         self._lock = lock
         self._on_event = on_event
@@ -100,14 +100,14 @@ class Uv:
                     self._log.flush()
                     output.append(line)
                     if line.strip().startswith(_STEPS):
-                        self._on_event(f"environment of {self._server}: {readable(line).strip()}")
+                        self._on_event(f"environment of {self._name}: {readable(line).strip()}")
             except BaseException:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
         if process.returncode != 0:
             raise DeploymentError(
                 "no_environment",
-                f"the environment of {self._server} could not be built: {failure_sentence(''.join(output))}",
+                f"the environment of {self._name} could not be built: {failure_sentence(''.join(output))}",
                 "".join(output[-20:]),
             )
 
@@ -116,7 +116,7 @@ class Uv:
         rest = b""
         while True:
             if self._should_stop():
-                raise Stopped(f"stopped while the environment of {self._server} was being built")
+                raise Stopped(f"stopped while the environment of {self._name} was being built")
             if not select.select([stream], [], [], _POLL_S)[0]:
                 continue
             data = os.read(stream.fileno(), _READ_BYTES)

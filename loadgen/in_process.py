@@ -22,10 +22,12 @@ from loadgen.job import Job, JobResult, Pacing
 from loadgen.pool import Pool, rotation
 from loadgen.protocols.base import Tensors
 from loadgen.recorder import Recorder
+from loadgen.rehearsal import calling, rehearse
 from loadgen.schedule import LOOK_NS, Window, begin, ending
 from loadgen.verify import HELD_BYTES, Keeper
 from nightbench.errors import NightbenchError
 from nightbench.load import ClosedLoop, EndedBy
+from nightbench.parity import OutputParity
 from nightbench.samples import Outcome
 from nightbench.server import Endpoint
 
@@ -61,6 +63,13 @@ def measure_in_process(job: Job, recorder: Recorder) -> JobResult:
     model, model_load_ns = load_model(job.endpoint)
     starts = rotation(pool, job.inputs, job.batch, job.seed)
     requests = [pool.request(start, job.batch) for start in starts]
+    parity: tuple[OutputParity, ...] = ()
+    if job.rehearse:
+        parity = rehearse(calling(model), pool, job.outputs, job.batch, job.tolerance, classifier=job.classifier)
+        wrong = next((each for each in parity if not each.passed), None)
+        if wrong is not None:
+            failed = JobResult.failed(f"output {wrong.output!r} {wrong.detail}")
+            return replace(failed, parity=parity, model_load_ns=model_load_ns)
     keeper = Keeper.of(job)
     with quiet():
         window = begin(job, recorder)
@@ -71,7 +80,7 @@ def measure_in_process(job: Job, recorder: Recorder) -> JobResult:
     pacing = None if isinstance(job.load, ClosedLoop) else Pacing.SLEEP
     how = ending(job, recorder, window)
     result = conclude(job, recorder, keeper, _as_tensors, pool, starts, watch, how, calls.detail, pacing)
-    return replace(result, model_load_ns=model_load_ns, rss_bytes=_rss_bytes())
+    return replace(result, model_load_ns=model_load_ns, rss_bytes=_rss_bytes(), parity=parity)
 
 
 def _threads(job: Job) -> int:

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from nightbench.load import EndedBy, Precision, Step
 from nightbench.model import TensorSpec, Tolerance
+from nightbench.parity import OutputParity
 from nightbench.server import Endpoint
 
 __all__ = ["Job", "JobResult", "Pacing"]
@@ -62,6 +63,10 @@ class Job:
     """What the caller will cut at least: not looked at for precision."""
     stop_over_saturated: bool = True
     """End an open loop early whose backlog only grows."""
+    rehearse: bool = False
+    """In-process only: first ask the model for the whole pool, and time nothing unless all answers are right."""
+    classifier: bool = False
+    """Whether the first output holds class scores, for what is said of the rehearsal."""
     pacing: Pacing | None = None
     """Of an open loop. ``None`` spins if ``cpus`` were given and are not all the machine has: they idle otherwise."""
 
@@ -105,6 +110,8 @@ class JobResult:
     a backlog above all, may be the client's doing. Nothing is called over-saturated from then on."""
     why: str = ""
     """What was hopeless, in words, where ``ended_by`` is `EndedBy.OVER_SATURATED`."""
+    parity: tuple[OutputParity, ...] = ()
+    """What the rehearsal said, if there was one."""
 
     @classmethod
     def failed(cls, error: str) -> "JobResult":

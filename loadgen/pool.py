@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from loadgen.protocols.base import Tensors
 from nightbench.errors import NightbenchError
 from nightbench.model import TensorSpec
+from nightbench.parity import scale
 
 __all__ = ["Pool", "rotation"]
 
@@ -50,6 +51,10 @@ class Pool:
     def expected(self, start: int, batch: int) -> Tensors:
         """The reference's answers to `request` with the same arguments."""
         return {name: _take(array, start, batch) for name, array in self.outputs.items()}
+
+    def scales(self) -> dict[str, float]:
+        """How large each output is, for `nightbench.parity.difference`."""
+        return {name: scale(array) for name, array in self.outputs.items()}
 
 
 def rotation(pool: Pool, inputs: Sequence[TensorSpec], batch: int, seed: int) -> list[int]:

@@ -10,7 +10,7 @@ from loadgen.pool import Pool
 from loadgen.protocols import codec_for
 from loadgen.protocols.exchange import exchange
 from loadgen.run import run_job
-from loadgen.verify import difference
+from loadgen.verify import strays
 from nightbench.errors import NightbenchError
 from nightbench.load import ClosedLoop
 from nightbench.model import InputPool, TensorSpec, Tolerance
@@ -58,15 +58,15 @@ class PoolProber:
             reply = exchange(codec.wire(), request, endpoint.host, endpoint.port, timeout_s)
             if reply.outcome is not Outcome.OK:
                 return ProbeResult(ProbeStatus.NOT_YET, f"{reply.outcome.label}: {reply.detail}")
-            strays = difference(codec.decode(reply.body), self._pool.expected(0, 1), self._tolerance)
+            why = strays(codec.decode(reply.body), self._pool.expected(0, 1), self._tolerance, self._pool.scales())
         except (NightbenchError, OSError) as error:
             # Shared memory that the server does not take, or the machine does not have.
             return ProbeResult(ProbeStatus.NOT_YET, str(error))
         except ValueError as error:
-            strays = f"the answer cannot be read: {error}"
+            why = f"the answer cannot be read: {error}"
         finally:
             codec.close()
-        return ProbeResult(ProbeStatus.WRONG, strays) if strays else ProbeResult(ProbeStatus.READY)
+        return ProbeResult(ProbeStatus.WRONG, why) if why is not None else ProbeResult(ProbeStatus.READY)
 
     def _probe_in_process(self, endpoint: Endpoint, timeout_s: float) -> ProbeResult:
         deadline = time.monotonic() + timeout_s

@@ -1,16 +1,15 @@
 """Are the answers right? Some are kept while measuring and compared with the reference afterwards."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from loadgen.job import Job
 from loadgen.pool import Pool
 from loadgen.protocols.base import Tensors
 from nightbench.model import Tolerance
+from nightbench.parity import difference
 
-__all__ = ["HELD_BYTES", "Keeper", "difference", "wrong_rows"]
+__all__ = ["HELD_BYTES", "Keeper", "strays", "wrong_rows"]
 
 HELD_BYTES = 150
 """What keeping an answer takes beside its own bytes: of tiny answers it is most."""
@@ -54,27 +53,16 @@ class Keeper:
             self._every *= 2
 
 
-def difference(got: Tensors, want: Tensors, tolerance: Tolerance) -> str | None:
-    """How ``got`` strays from the reference, in words; ``None`` if every output is within ``tolerance``.
+def strays(got: Tensors, want: Tensors, tolerance: Tolerance, scales: Mapping[str, float]) -> str | None:
+    """How ``got`` strays from the reference, in words; ``None`` if every output passes for it.
 
-    NaN is never within it.
+    What passes is the business of `nightbench.parity`; ``scales`` are those of the whole pool.
     """
     for name, reference in want.items():
         answer = got.get(name)
-        if answer is None:
-            return f"output {name!r} is missing"
-        if answer.shape != reference.shape:
-            return f"output {name!r} has shape {list(answer.shape)}, not {list(reference.shape)}"
-        with np.errstate(invalid="ignore", over="ignore"):
-            expected = reference.astype(np.float64)
-            distance = np.abs(answer.astype(np.float64) - expected)
-            within = distance <= tolerance.max_abs + tolerance.max_rel * np.abs(expected)
-        if not within.all():
-            return (
-                f"output {name!r} differs by up to {np.max(distance):.3g} from the reference in "
-                f"{np.count_nonzero(~within)} of {within.size} values "
-                f"(tolerance: {tolerance.max_abs:g} + {tolerance.max_rel:g} of the value)"
-            )
+        why = "is missing" if answer is None else difference(answer, reference, tolerance, scales[name])
+        if why is not None:
+            return f"output {name!r} {why}"
     return None
 
 
@@ -91,12 +79,13 @@ def wrong_rows(
     Row ``r`` carried the request that begins at item ``starts[r % len(starts)]``.
     """
     wrong: list[tuple[int, str]] = []
+    scales = pool.scales()
     for row, answer in kept:
         want = pool.expected(starts[row % len(starts)], batch)
         try:
-            strays = difference(decode(answer), want, tolerance)
+            why = strays(decode(answer), want, tolerance, scales)
         except ValueError as error:
-            strays = f"the answer cannot be read: {error}"
-        if strays:
-            wrong.append((row, strays))
+            why = f"the answer cannot be read: {error}"
+        if why is not None:
+            wrong.append((row, why))
     return wrong

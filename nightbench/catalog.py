@@ -4,14 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nightbench.errors import UsageError, nearest
+from nightbench.custom_entries import ReadSignature, Signature
+from nightbench.errors import ExportError, UsageError, nearest
 from nightbench.load import PeakShare
-from nightbench.model import Format, ModelSpec
+from nightbench.model import Format, ModelSpec, Precision
 from nightbench.plan import Export, Plan, Point, Setup, expand, is_peak_of
 from nightbench.server import Command, Endpoint, Option, OptionValue, Protocol, ServeRequest, ServerSpec
 from nightbench.suite import ExternalEntry, ModelEntry, ServerEntry, Suite
 
 __all__ = ["Catalog", "resolve"]
+
+
+def _unread(path: Path) -> Signature:
+    raise ExportError(f"{path}: nothing here reads signatures")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,24 +25,32 @@ class Catalog:
 
     models: Mapping[str, ModelSpec]
     servers: Mapping[str, ServerSpec]
+    signature: ReadSignature = _unread
+    """What an ONNX file of the user's takes and gives."""
 
     def with_external(self, suite: Suite, source: str = "suite") -> "Catalog":
-        """This catalog and the servers that ``suite`` says are running already.
+        """This catalog and what ``suite`` brings from outside: servers that are running already, models of the user's.
 
-        `UsageError` where one of them has the name of another server; ``source`` names the suite in its sentence.
+        `UsageError` where one of them has the name of another; ``source`` names the suite in its sentence.
         """
-        servers = dict(self.servers)
+        models, servers = dict(self.models), dict(self.servers)
         for number, sweep in enumerate(suite.sweeps):
-            for place, entry in enumerate(sweep.servers):
-                if entry.external is None:
-                    continue
-                spec = _external(entry.name, entry.external)
-                if servers.setdefault(entry.name, spec) != spec:
-                    raise UsageError(
-                        f"{source}: sweeps.{number}.servers.{place}.name: {entry.name!r} is the name of another "
-                        "server; give this one a name of its own"
-                    )
-        return Catalog(self.models, servers)
+            here = f"{source}: sweeps.{number}"
+            for place, entry in enumerate(sweep.models):
+                if entry.custom is not None:
+                    model = entry.custom.model(entry.name, self.signature)
+                    if models.setdefault(entry.name, model) != model:
+                        raise _taken("model", entry.name, f"{here}.models.{place}")
+            for place, each in enumerate(sweep.servers):
+                if each.external is not None:
+                    server = _external(each.name, each.external)
+                    if servers.setdefault(each.name, server) != server:
+                        raise _taken("server", each.name, f"{here}.servers.{place}")
+        return Catalog(models, servers, self.signature)
+
+
+def _taken(kind: str, name: str, where: str) -> UsageError:
+    return UsageError(f"{where}.name: {name!r} is the name of another {kind}; give this one a name of its own")
 
 
 def _external(name: str, entry: ExternalEntry) -> ServerSpec:
@@ -83,18 +96,22 @@ def resolve(suite: Suite, catalog: Catalog, source: str) -> Plan:
             for place, entry in enumerate(sweep.servers):
                 here = f"{where}.servers.{place}"
                 server = _server(entry, catalog, here)
-                export = Export(
-                    spec.name,
-                    _format(entry, server, spec, here),
-                    sweep.precision,
-                    model.weights or spec.default_weights,
-                )
-                setup = Setup(server.name, export, tuple(sorted(_options(entry, server, here).items())))
-                points = sweeps.setdefault(setup, {})
-                for protocol in _protocols(entry, server, here):
-                    for batch in sweep.batches:
-                        for load in (each.load for each in sweep.loads):
-                            _add(points, (protocol, batch, load), here, f"{server.name} on {spec.name}")
+                file_format = _format(entry, server, spec, here)
+                options = tuple(sorted(_options(entry, server, here).items()))
+                if server.fits is not None:
+                    try:
+                        server.fits(spec, file_format, dict(options))
+                    except UsageError as error:
+                        raise UsageError(f"{here}: {error}") from error
+                protocols = _protocols(entry, server, here)
+                for precision in sweep.precision:
+                    _check_precision(precision, file_format, spec, here)
+                    export = Export(spec.name, file_format, precision, model.weights or spec.default_weights)
+                    points = sweeps.setdefault(Setup(server.name, export, options), {})
+                    for protocol in protocols:
+                        for batch in sweep.batches:
+                            for load in (each.load for each in sweep.loads):
+                                _add(points, (protocol, batch, load), here, f"{server.name} on {spec.name}")
     for setup, points in sweeps.items():
         _check_peaks(points, f"{setup.server} on {setup.export.model}")
     return expand(sweeps, suite.rounds, suite.seed)
@@ -128,7 +145,10 @@ def _add(points: dict[Point, str], point: Point, where: str, who: str) -> None:
 def _model(entry: ModelEntry, catalog: Catalog, where: str) -> ModelSpec:
     if entry.name not in catalog.models:
         raise UsageError(f"{where}: model {entry.name!r} is unknown; {nearest(entry.name, catalog.models)}")
-    return catalog.models[entry.name]
+    model = catalog.models[entry.name]
+    if model.custom is not None and entry.weights is not None:
+        raise UsageError(f"{where}.weights: {entry.name} is a custom model and brings its own; leave them out")
+    return model
 
 
 def _server(entry: ServerEntry, catalog: Catalog, where: str) -> ServerSpec:
@@ -150,6 +170,17 @@ def _format(entry: ServerEntry, server: ServerSpec, model: ModelSpec, where: str
             "choose another server or model"
         )
     return possible[0]
+
+
+def _check_precision(precision: Precision, file_format: Format, model: ModelSpec, where: str) -> None:
+    if precision not in file_format.precisions:
+        raise UsageError(
+            f"{where}: {file_format} is not to be had in {precision}; "
+            f"use {', '.join(file_format.precisions)}, another format, or a sweep of its own"
+        )
+    given = model.custom is not None and model.custom.file is not None
+    if given and file_format is Format.TORCHSCRIPT and precision is not Precision.FP32:
+        raise UsageError(f"{where}: {model.name} is measured as it was exported; leave its precision at fp32")
 
 
 def _protocols(entry: ServerEntry, server: ServerSpec, where: str) -> tuple[Protocol, ...]:

@@ -32,6 +32,7 @@ __all__ = [
     "Record",
     "RunFinished",
     "RunStarted",
+    "WireParityRecord",
     "decode",
     "encode",
 ]
@@ -114,6 +115,8 @@ class ArtifactRecord:
     exporter: Mapping[str, str]
     reproducible: bool
     failure: str | None = None
+    peak_rss_bytes: int | None = None
+    """The most memory the exporting process held."""
     kind: Literal["artifact"] = "artifact"
 
 
@@ -134,7 +137,40 @@ class ParityRecord:
     top1_agreement: float | None
     passed: bool
     detail: str = ""
+    rmse: float | None = None
+    """``None`` in records from before it was taken, as are the next two."""
+    nrmse: float | None = None
+    """The largest RMS difference of an item, as a share of the RMS of the whole reference."""
+    top5_agreement: float | None = None
+    diverges_at: str | None = None
+    """The first layer whose output strays, where one was looked for."""
     kind: Literal["parity"] = "parity"
+
+
+@dataclass(frozen=True, slots=True)
+class WireParityRecord:
+    """One output of one deployment, asked over the wire before timing, against PyTorch fp32 on CPU."""
+
+    run_id: str
+    deployment_id: str
+    model: str
+    format: Format
+    precision: Precision
+    artifact_sha256: str
+    server: str
+    protocol: Protocol
+    batch: int
+    output: str
+    max_abs: float
+    max_rel: float
+    rmse: float
+    nrmse: float
+    cosine: float
+    top1_agreement: float | None
+    top5_agreement: float | None
+    passed: bool
+    detail: str = ""
+    kind: Literal["wire_parity"] = "wire_parity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +297,7 @@ Record = (
     RunStarted
     | ArtifactRecord
     | ParityRecord
+    | WireParityRecord
     | DeploymentRecord
     | CalibrationRecord
     | MeasurementRecord

@@ -44,6 +44,7 @@ class Protocol(StrEnum):
     JSON_HTTP = "json-http"
     MULTIPART = "multipart"
     TORCHSERVE = "torchserve"
+    TORCHSERVE_GRPC = "torchserve-grpc"
     TFSERVING_REST = "tfserving-rest"
     TFSERVING_GRPC = "tfserving-grpc"
     KSERVE_HTTP_SHM = "kserve-http-shm"
@@ -158,6 +159,8 @@ class ServerSpec:
     check: Callable[[Mapping[str, OptionValue]], None] | None = None
     """Raises `UsageError` for options that do not fit together or are malformed, before any work. It is given a
     value for every option, each of the right type and allowed by its `Option`."""
+    fits: Callable[[ModelSpec, Format, Mapping[str, OptionValue]], None] | None = None
+    """Raises `UsageError` for a model, format and options that do not go together, before any work."""
     batching: bool = False
     """Whether it can join concurrent requests into one batch."""
     batch_proof: BatchProof | None = None

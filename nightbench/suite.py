@@ -7,9 +7,10 @@ from typing import Annotated, Any, Self
 from urllib.parse import SplitResult, urlsplit
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
+from nightbench.custom_entries import CustomEntry
 from nightbench.errors import UsageError, nearest
 from nightbench.load_entries import Count, LoadEntry, Positive, Strict
 from nightbench.model import Format, Precision
@@ -17,6 +18,7 @@ from nightbench.precision import Precision as HalfWidths
 from nightbench.server import OptionValue, Protocol
 
 __all__ = [
+    "ExportLimits",
     "ExternalEntry",
     "LoadEntry",
     "Measure",
@@ -45,8 +47,16 @@ class _Named(Strict):
 
 
 class ModelEntry(_Named):
+    custom: CustomEntry | None = None
+    """Given, it is a model of the user's own, and has this entry's name."""
     weights: str | None = None
     """``random``, or a hub id; by default what the model itself says."""
+
+    @model_validator(mode="after")
+    def _has_its_weights(self) -> Self:
+        if self.custom is not None and self.weights is not None:
+            raise ValueError("a custom model brings its weights along; leave out 'weights'")
+        return self
 
 
 class ExternalEntry(Strict):
@@ -175,14 +185,26 @@ class Measure(Strict):
         return {} if self.slo is None else self.slo.model_dump(exclude_none=True)
 
 
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 class Sweep(Strict):
     """Every combination of what it lists."""
 
     models: Annotated[tuple[ModelEntry, ...], Field(min_length=1)]
     servers: Annotated[tuple[ServerEntry, ...], Field(min_length=1)]
-    precision: Precision = Precision.FP32
+    precision: Annotated[tuple[Precision, ...], Field(min_length=1), BeforeValidator(_listed)] = (Precision.FP32,)
+    """One, or a list. Every server's format must be to be had in each."""
     batches: Annotated[tuple[Count, ...], Field(min_length=1)] = (1,)
     loads: Annotated[tuple[LoadEntry, ...], Field(min_length=1)]
+
+
+class ExportLimits(Strict):
+    """What the process that exports one model may use. One that takes more is ended, and its cells are missing."""
+
+    memory_gib: Positive = 8.0
+    timeout_s: Positive = 900.0
 
 
 class Suite(Strict):
@@ -198,6 +220,7 @@ class Suite(Strict):
     """Intra-op threads of every server's runtime."""
     memory_gib: Positive | None = None
     """Memory limit of one deployment."""
+    export: ExportLimits = ExportLimits()
     measure: Measure = Measure()
     parity_batches: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 4, 8)
     sweeps: Annotated[tuple[Sweep, ...], Field(min_length=1)]

@@ -22,6 +22,7 @@ from nightbench.record import (
     Record,
     RunFinished,
     RunStarted,
+    WireParityRecord,
 )
 from nightbench.rounds import Figures, over_rounds, over_starts, setup_of
 from nightbench.server import EXTERNAL, OptionValue, Protocol
@@ -111,6 +112,7 @@ class NightSummary:
     deployments: tuple[DeploymentSummary, ...]
     artifacts: tuple[ArtifactRecord, ...]
     parity: tuple[ParityRecord, ...]
+    wire_parity: tuple[WireParityRecord, ...]
     calibrations: tuple[CalibrationSummary, ...]
 
     @property
@@ -148,6 +150,7 @@ def summarise(records: Iterable[Record]) -> NightSummary:
         deployments=_deployments(deployments),
         artifacts=_artifacts(records),
         parity=tuple(dict.fromkeys(record for record in records if isinstance(record, ParityRecord))),
+        wire_parity=tuple(dict.fromkeys(record for record in records if isinstance(record, WireParityRecord))),
         calibrations=calibrations_of(record for record in records if isinstance(record, CalibrationRecord)),
     )
 

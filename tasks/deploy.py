@@ -11,6 +11,7 @@ from launch.here import missing
 from launch.process import LaunchRequest, ProcessLauncher, labels
 from loadgen.probe import PoolProber
 from nightbench.errors import DeploymentError
+from nightbench.parity import tolerance_at
 from nightbench.plan import Replicate
 from nightbench.record import DeploymentRecord
 from nightbench.server import Deployment, Limits
@@ -101,7 +102,7 @@ def _launch(
         exported.pool,
         model.inputs,
         model.outputs,
-        model.tolerance,
+        tolerance_at(model, setup.export.precision, setup.export.weights),
         env=labels(session.run_id, replicate.deployment_id),
         should_stop=session.should_stop,
         workdir_root=session.workdir,

@@ -80,6 +80,8 @@ def resumed(run_id: str, settings: Settings, catalog: Catalog) -> Request:
     if check_traces(whole) != begun.context.get(TRACES, ""):
         raise UsageError(f"run {run_id!r}: a trace of its suite is another than when it began; start a new run")
     done = {record.cell_id for record in records if isinstance(record, MeasurementRecord)}
+    if not done <= {cell.cell_id for cell in whole.cells}:
+        raise UsageError(f"run {run_id!r}: a model of its suite is another than when it began; start a new run")
     deployed = Counter(planned_name(record.deployment_id) for record in records if isinstance(record, DeploymentRecord))
     ends = [record for record in records if isinstance(record, RunFinished)]
     return Request(

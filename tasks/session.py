@@ -70,6 +70,8 @@ class Known:
     canaries: list[CalibrationRecord] = field(default_factory=list)
     peaks: dict[tuple[str, Protocol, int], Peak] = field(default_factory=dict)
     """What searches for the peak found, by `planned_name` of the deployment, protocol and batch."""
+    parity: dict[tuple[str, Protocol, int], str] = field(default_factory=dict)
+    """What is wrong with the answers of a deployment, by its id, protocol and batch; empty where nothing is."""
 
 
 @dataclass(frozen=True, slots=True)

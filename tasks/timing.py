@@ -12,31 +12,23 @@ from nightbench.assess import Assessed, assess
 from nightbench.errors import NightbenchError
 from nightbench.figures import Doubt, SearchStep, Series, StreamFigures
 from nightbench.load import Step, sharing
-from nightbench.plan import Cell, Replicate
+from nightbench.parity import tolerance_at
+from nightbench.plan import Cell
 from nightbench.samples import Marks, Samples
-from nightbench.server import Deployment
 from nightbench.stopping import Stopped
 from nightbench.streaming import stream_figures
 from nightbench.witness import Witness
-from tasks.export import Exported
+from tasks.parity import keep
 from tasks.session import Session
+from tasks.subject import Subject
 
-__all__ = ["Subject", "Timed", "Untimed", "time_load"]
+__all__ = ["Timed", "Untimed", "time_load"]
 
 NS_PER_S = 1_000_000_000
 
 
 class Untimed(NightbenchError):
     """The load engine has no samples, and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A running deployment and what it serves."""
-
-    replicate: Replicate
-    deployment: Deployment
-    exported: Exported
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +68,8 @@ def time_load(session: Session, subject: Subject, cell: Cell, load: Step) -> Tim
     started_at, begun_ns = datetime.now(UTC), time.monotonic_ns()
     job = _job(session, subject, cell, load)
     result, telemetry = _run(session, subject, job)
+    if result.parity:
+        keep(session, subject, cell.protocol, cell.batch, result.parity)
     if result.error is not None:
         session.ledger.add("measure", time.monotonic_ns() - begun_ns)
         raise Untimed(result.error)
@@ -112,7 +106,7 @@ def _job(session: Session, subject: Subject, cell: Cell, load: Step) -> Job:
         inputs=model.inputs,
         outputs=model.outputs,
         pool=subject.exported.pool.path,
-        tolerance=model.tolerance,
+        tolerance=tolerance_at(model, cell.setup.export.precision, cell.setup.export.weights),
         duration_s=timing.warmup_s + timing.duration_s,
         samples=samples,
         seed=session.suite.seed + cell.round,
@@ -123,6 +117,8 @@ def _job(session: Session, subject: Subject, cell: Cell, load: Step) -> Job:
         workers=1 if in_process else sharing(load, timing.workers),
         precision=timing.half_widths,
         min_warmup_s=timing.warmup_s,
+        rehearse=in_process and subject.kind(cell) not in session.known.parity,
+        classifier=model.classifier,
     )
 
 

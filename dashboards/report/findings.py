@@ -12,6 +12,7 @@ from dashboards.report import format as fmt
 from dashboards.report.series import Looks
 from nightbench.figures import Estimate
 from nightbench.load import ClosedLoop, PeakShare, Search
+from nightbench.model import Precision
 from nightbench.server import Protocol
 from nightbench.summary import CellSummary, NightSummary
 
@@ -144,7 +145,9 @@ def troubles(night: NightSummary) -> list[str]:
         if setup.failed
     ]
     sentences += [
-        f"{record.model} could not be exported to {record.format}." for record in night.artifacts if record.failure
+        f"{record.model} could not be exported to {record.format}{_unusual(record.precision)}."
+        for record in night.artifacts
+        if record.failure
     ]
     sentences += [
         f"The client could not be calibrated for {each.protocol} with {each.model or 'the canary'} in "
@@ -152,6 +155,18 @@ def troubles(night: NightSummary) -> list[str]:
         for each in night.calibrations
         if each.failures
     ]
-    failed = dict.fromkeys((record.model, record.format) for record in night.parity if not record.passed)
-    sentences += [f"{model} as {format_} differs from PyTorch by more than its tolerance." for model, format_ in failed]
+    strays = dict.fromkeys((each.model, each.format, each.precision) for each in night.parity if not each.passed)
+    sentences += [
+        f"{model} as {format_}{_unusual(precision)} differs from PyTorch by more than its tolerance."
+        for model, format_, precision in strays
+    ]
+    wrong = dict.fromkeys((each.server, each.model, each.precision) for each in night.wire_parity if not each.passed)
+    sentences += [
+        f"{server} answers for {model}{_unusual(precision)} with other numbers than PyTorch."
+        for server, model, precision in wrong
+    ]
     return sentences
+
+
+def _unusual(precision: Precision) -> str:
+    return "" if precision is Precision.FP32 else f" in {precision}"

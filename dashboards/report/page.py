@@ -1,16 +1,13 @@
 """The page itself: tables, plots and words put into one HTML file that needs nothing but a browser."""
 
-import json
 import shlex
-from base64 import b64encode
 from collections.abc import Mapping
-from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
-from dashboards.report import client, doubts, figures, findings, tables
+from dashboards.offline import as_script, embed, policy, write_whole
+from dashboards.report import client, doubts, figures, findings, models, tables
 from dashboards.report import format as fmt
 from dashboards.report.plots.base import Plot
 from dashboards.report.searches import searches
@@ -37,13 +34,13 @@ def render(night: NightSummary) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["embed"] = _embed
-    scripts = (_as_script(get_plotlyjs()), _as_script(_text("report.js")))
+    environment.filters["embed"] = lambda value: embed(value.figure if isinstance(value, Plot) else dict(value))
+    scripts = (as_script(get_plotlyjs()), as_script(_text("report.js")))
     page: str = environment.get_template("report.html.j2").render(
         **_content(night),
         style=_text("report.css"),
         scripts=scripts,
-        policy=_policy(scripts),
+        policy=policy(scripts),
         theme=swaps(),
     )
     return page
@@ -51,18 +48,7 @@ def render(night: NightSummary) -> str:
 
 def write(night: NightSummary, path: Path) -> Path:
     """Write the report to ``path``, whole or not at all, making its folder where needed. Returns ``path``."""
-    page = render(night)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False) as partial:
-        try:
-            partial.write(page)
-            partial.close()
-            Path(partial.name).chmod(0o644)
-            Path(partial.name).replace(path)
-        except BaseException:
-            Path(partial.name).unlink(missing_ok=True)
-            raise
-    return path
+    return write_whole(render(night), path)
 
 
 def _content(night: NightSummary) -> Mapping[str, Any]:
@@ -95,8 +81,9 @@ def _content(night: NightSummary) -> Mapping[str, Any]:
         "sections": figures.sections(night, looks),
         "client": client.calibrations(night.calibrations),
         "deployments": tables.deployments(night, looks),
-        "artifacts": tables.artifacts(night.artifacts),
-        "parity": tables.parity(night.parity),
+        "artifacts": models.artifacts(night.artifacts),
+        "parity": models.parity(night.parity),
+        "wire": models.wire(night.wire_parity),
         "doubts": [(doubts.title(reason), doubts.explain(reason)) for reason in _reasons(night)],
         "spent": tables.spent(finished.spent_ns) if finished else [],
         "command": f"nightbench run {shlex.quote(run.suite)} --seed {run.seed}",
@@ -110,25 +97,3 @@ def _reasons(night: NightSummary) -> list[Reason]:
 
 def _text(name: str) -> str:
     return (_TEMPLATES / name).read_text(encoding="utf-8")
-
-
-def _embed(value: Plot | Mapping[str, str]) -> Any:
-    """JSON for a ``<script>`` element: in there nothing but ``<`` could end it, so none is left."""
-    from markupsafe import Markup
-
-    plain = json.loads(value.figure.to_json()) if isinstance(value, Plot) else dict(value)
-    text = json.dumps(plain, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c"))  # noqa: S704 - the line above leaves no markup in it
-
-
-def _as_script(source: str) -> Any:
-    """Our own code and plotly's, to stand inside ``<script>`` unescaped; it must not hold its end tag."""
-    from markupsafe import Markup
-
-    return Markup(source.replace("</script", "<\\/script"))  # noqa: S704 - packaged code, nothing from outside
-
-
-def _policy(scripts: tuple[str, ...]) -> str:
-    """A Content-Security-Policy under which only these very scripts run and nothing is fetched."""
-    hashes = " ".join(f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts)
-    return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:"

@@ -1,4 +1,7 @@
-"""Who is who in every plot and table: one colour a server, one marker and dash a way of running it."""
+"""Who is who in every plot and table: one colour a server, one marker and dash a way of running it.
+
+There are fewer colours that everybody can tell apart than servers. Where two share one, their lines are dashed apart.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -41,12 +44,13 @@ class Looks:
         for cell, label in sorted(zip(night.cells, labels, strict=True), key=lambda pair: pair[1]):
             if label not in self._by_label:
                 at = rank[cell.server] = rank.get(cell.server, -1) + 1
+                place = servers.index(cell.server)
                 self._by_label[label] = Look(
                     label=label,
                     server=cell.server,
                     colour=self.colour(cell.server),
-                    symbol=_SYMBOLS[(servers.index(cell.server) + 3 * at) % len(_SYMBOLS)],
-                    dash=_DASHES[at % len(_DASHES)],
+                    symbol=_SYMBOLS[(place + 3 * at) % len(_SYMBOLS)],
+                    dash=_DASHES[(at + place // len(SERIES)) % len(_DASHES)],
                 )
 
     def colour(self, server: str) -> str:

@@ -1,6 +1,6 @@
 """The report's tables as rows of ready text: pure, so that what the page says can be tested without HTML."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,22 +9,17 @@ from dashboards.report.doubts import title
 from dashboards.report.series import Looks, setup_names
 from nightbench.figures import Doubt, Reason
 from nightbench.load import EndedBy, PeakShare
-from nightbench.record import ArtifactRecord, ParityRecord
 from nightbench.server import OptionValue
 from nightbench.summary import CellSummary, DeploymentSummary, NightSummary
 
 __all__ = [
-    "ArtifactRow",
     "DeploymentRow",
     "Failure",
     "Note",
-    "ParityRow",
     "ResultGroup",
     "ResultRow",
     "SpentRow",
-    "artifacts",
     "deployments",
-    "parity",
     "results",
     "spent",
 ]
@@ -95,33 +90,6 @@ class DeploymentRow:
     model_load: fmt.Shown
     memory: fmt.Shown
     failures: tuple[Failure, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ArtifactRow:
-    model: str
-    format: str
-    weights: str
-    sha256: str
-    size: str
-    export: str
-    origin: str
-    exporter: str
-    failure: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ParityRow:
-    model: str
-    format: str
-    output: str
-    batch: int
-    max_abs: str
-    max_rel: str
-    cosine: str
-    top1: str
-    passed: bool
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,46 +199,6 @@ def deployments(night: NightSummary, looks: Looks) -> list[DeploymentRow]:
             ),
         )
         for name, setup in zip(setup_names(night.deployments), night.deployments, strict=True)
-    ]
-
-
-def artifacts(records: Sequence[ArtifactRecord]) -> list[ArtifactRow]:
-    return [
-        ArtifactRow(
-            model=f"{record.model} v{record.model_version}",
-            format=f"{record.format} {record.precision}",
-            weights=record.weights,
-            sha256=record.sha256[:12] if record.sha256 else fmt.NOTHING,
-            size=fmt.size(record.size_bytes),
-            export=fmt.NOTHING if record.export_ns is None else fmt.in_words(record.export_ns),
-            origin=", ".join(
-                [
-                    "from the cache" if record.cached else "made tonight",
-                    "byte-reproducible" if record.reproducible else "not byte-reproducible",
-                ]
-            ),
-            exporter=_pairs(record.exporter),
-            failure=record.failure,
-        )
-        for record in records
-    ]
-
-
-def parity(records: Sequence[ParityRecord]) -> list[ParityRow]:
-    return [
-        ParityRow(
-            model=record.model,
-            format=f"{record.format} {record.precision}",
-            output=record.output,
-            batch=record.batch,
-            max_abs=fmt.scientific(record.max_abs),
-            max_rel=fmt.scientific(record.max_rel),
-            cosine=f"{record.cosine:.7f}",
-            top1=fmt.NOTHING if record.top1_agreement is None else f"{100 * record.top1_agreement:.1f} %",
-            passed=record.passed,
-            detail=record.detail,
-        )
-        for record in records
     ]
 
 

@@ -5,21 +5,18 @@ That is what servers of language models load. Weights are safetensors, in fp32.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from export.draw import Arrays
-from export.formats.base import Exporter, Runner, versions
+from export.formats.base import Exporter, Runner, Work, versions
 from export.zoo._greedy import greedy
 from nightbench.model import ModelSpec
-
-if TYPE_CHECKING:
-    import torch
 
 __all__ = ["EXPORTER"]
 
 
-def _export(module: "torch.nn.Module", spec: ModelSpec, path: Path) -> dict[str, str]:
-    kept: Any = module
+def _export(work: Work, path: Path) -> dict[str, str]:
+    kept: Any = work.module()
     kept.model.save_pretrained(path)
     kept.tokenizer.save_pretrained(path)
     for file in path.iterdir():
@@ -28,7 +25,7 @@ def _export(module: "torch.nn.Module", spec: ModelSpec, path: Path) -> dict[str,
     return {**versions(*EXPORTER.tools), "exporter": "save_pretrained"}
 
 
-def _open(path: Path, spec: ModelSpec) -> Runner:
+def _open(path: Path, spec: ModelSpec, tools: Mapping[str, Path]) -> Runner:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -2,12 +2,14 @@
 
 A module holds ``MODEL`` (importable without torch) and ``build(weights, seed)``, which returns the PyTorch module in
 evaluation mode: positional tensors in the order of ``MODEL.inputs`` in, a tuple in the order of ``MODEL.outputs`` out.
-Where inputs are more than numbers, ``draw(count, generator)`` makes them. Modules whose name starts with an underscore
-are helpers.
+Where inputs are more than numbers, ``draw(count, generator)`` makes them. A model of several `ModelSpec.stages` has
+``stages(weights, seed)`` too, which returns a module for each by its name. Unless each stage takes by name what the
+model takes or stages before it give, it also has ``run_stages(runners, inputs)``: what ``build``'s module does, with
+an `export.formats.base.Runner` for each stage by its name. Modules whose name starts with an underscore are helpers.
 """
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType, ModuleType
@@ -21,8 +23,11 @@ from nightbench.model import ModelSpec
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
 
-__all__ = ["build", "inputs", "models"]
+    from export.formats.base import Runner
+
+__all__ = ["build", "inputs", "models", "run_stages", "stages"]
 
 
 @cache
@@ -46,15 +51,31 @@ def build(spec: ModelSpec, weights: str) -> "torch.nn.Module":
     return built
 
 
-def inputs(spec: ModelSpec, count: int) -> Arrays:
-    """The ``count`` seeded inputs that are measured, by name, along the first axis.
+def stages(spec: ModelSpec, weights: str) -> "Mapping[str, torch.nn.Module]":
+    """As `build`, each of the model's stages by its name."""
+    built: Mapping[str, torch.nn.Module] = _module(spec).stages(weights, spec.seed)
+    return built
+
+
+def run_stages(spec: ModelSpec) -> "Callable[[Mapping[str, Runner], Mapping[str, NDArray[np.generic]]], Arrays] | None":
+    """How stages that are not simply in a row are run; ``None`` where they are. Raises `UsageError`."""
+    own: Callable[[Mapping[str, Runner], Mapping[str, NDArray[np.generic]]], Arrays] | None
+    own = getattr(_module(spec), "run_stages", None)
+    return own
+
+
+def inputs(spec: ModelSpec, count: int, stream: int = POOL, weights: str = "random") -> Arrays:
+    """``count`` seeded inputs, by name, along the first axis: those that are measured, or of another stream.
+
+    What is asked of several models in a row may depend on what the first of them, with its ``weights``, makes of it.
 
     Raises `UsageError` for an unknown model, and what `export.draw.draw` does.
     """
     own = getattr(_module(spec), "draw", None)
     if own is None:
-        return draw(spec, count, POOL)
-    drawn: Arrays = own(count, np.random.default_rng([spec.seed, POOL]))
+        return draw(spec, count, stream)
+    generator = np.random.default_rng([spec.seed, stream])
+    drawn: Arrays = own(count, generator, weights) if run_stages(spec) else own(count, generator)
     return drawn
 
 

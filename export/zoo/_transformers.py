@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from export.zoo._scale import scale
+from export.zoo._checkpoint import refuse_pickle
+from export.zoo._scale import examples, scale
 from nightbench.errors import ExportError
 from nightbench.model import ModelSpec
 
@@ -36,9 +37,11 @@ def transformers_model(architecture: Any, config: Any, spec: ModelSpec, weights:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if weights == "random":
-            config.num_labels = spec.outputs[0].shape[0]
+            if spec.classifier:
+                config.num_labels = spec.outputs[0].shape[0]
             module = Positional(architecture(config)).eval()
-            scale(module, spec)
+            if spec.classifier:
+                scale(module, examples(spec))
             return module
         return Positional(_pretrained(architecture, weights)).eval()
 
@@ -46,6 +49,7 @@ def transformers_model(architecture: Any, config: Any, spec: ModelSpec, weights:
 def _pretrained(architecture: Any, weights: str) -> Any:
     import torch
 
+    refuse_pickle(weights)
     hub_id, _, revision = weights.partition("@")
     model, report = architecture.from_pretrained(
         hub_id,

@@ -23,6 +23,8 @@ MODEL = ModelSpec(
     # 2e-2 with bf16 or a lost layer (all measured).
     tolerance=Tolerance(max_abs=1e-4, max_rel=1e-3),
     classifier=True,
+    licence="Apache-2.0",
+    hub_weights="google-bert/bert-base-uncased",
 )
 
 

@@ -21,6 +21,7 @@ MODEL = ModelSpec(
     outputs=(TensorSpec("logits", DType.FP32, (2,)),),
     tolerance=Tolerance(max_abs=1e-4, max_rel=1e-3),
     classifier=True,
+    licence="Apache-2.0",
 )
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from export.draw import Arrays
-from export.zoo._greedy import greedy, request
+from export.zoo._greedy import request
+from export.zoo._llama import llama
 from export.zoo._words import END, WORD_BYTES, WORDS, tokenizer
-from nightbench.errors import ExportError
 from nightbench.model import DType, ModelSpec, TensorSpec, Tolerance
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ __all__ = ["MODEL", "build", "draw"]
 _PROMPT_TOKENS = 64
 _OUTPUT_TOKENS = 32
 _REQUEST_BYTES = len(request(WORDS[0] * _PROMPT_TOKENS, _OUTPUT_TOKENS))
-_HIDDEN = 256
 
 MODEL = ModelSpec(
     name="tiny_llama",
@@ -33,6 +32,7 @@ MODEL = ModelSpec(
     # Text is the same or it is not.
     tolerance=Tolerance(max_abs=0, max_rel=0),
     language=True,
+    licence="Apache-2.0",
 )
 
 
@@ -45,30 +45,19 @@ def draw(count: int, generator: np.random.Generator) -> Arrays:
 
 def build(weights: str, seed: int) -> "torch.nn.Module":
     """From requests to texts. It was never trained: any ``weights`` but ``random`` are an `ExportError`."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    if weights != "random":
-        raise ExportError(f"model tiny_llama has no weights {weights!r}; use 'random'")
     words = tokenizer()
-    end = words.get_vocab()[END]
-    config = LlamaConfig(
-        vocab_size=len(words),
-        hidden_size=_HIDDEN,
+    return llama(
+        MODEL,
+        weights,
+        seed,
+        words,
+        END,
+        range(len(words) - len(WORDS), len(words)),
+        hidden_size=256,
         intermediate_size=704,
         num_hidden_layers=4,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=2048,
         # Wide enough for attention to say as much as the last word does: answers would run in circles otherwise.
         initializer_range=0.05,
-        bos_token_id=end,
-        eos_token_id=end,
     )
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
-        model = LlamaForCausalLM(config)
-        # Logits of variance 1. Those of what is no word are 0, and no such token is ever the likeliest.
-        model.lm_head.weight.normal_(0, _HIDDEN**-0.5)
-        model.lm_head.weight[: len(words) - len(WORDS)] = 0
-    return greedy(model, words)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from dashboards.report.format import in_words, size
+from export.environments import ENVIRONMENTS
 from flows.console import open_console, table
 from flows.registry import load_catalog
 from launch.environments import Built, built_environments, prune, total_bytes
@@ -34,7 +35,7 @@ def envs(action: Literal["list", "prune"] = "list", /, *, all: bool = False, jso
         raise UsageError("--json: goes with list only; leave it out")
     settings = Settings.from_environment()
     root = settings.server_environments
-    found = built_environments(load_catalog(settings).servers.values(), root)
+    found = built_environments([*load_catalog(settings).servers.values(), *ENVIRONMENTS.values()], root)
     if action == "prune":
         _prune([each for each in found if all or not (each.current and each.whole)], open_console())
         return

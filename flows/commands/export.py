@@ -1,5 +1,6 @@
 """`nightbench export`."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from dashboards.report.format import in_words, size
@@ -9,12 +10,20 @@ from flows.registry import load_catalog
 from nightbench.errors import UsageError, nearest
 from nightbench.model import Format, Precision
 from nightbench.settings import Settings
-from tasks.export import EXPORT_TIMEOUT_S, POOL_COUNT
+from nightbench.suite import ExportLimits
+from tasks.export import POOL_COUNT, tools_for
 
 __all__ = ["export", "prepared"]
 
 
-def export(model: str, /, *, format: Format | None = None, weights: str | None = None) -> None:  # noqa: A002 - the option's name
+def export(
+    model: str,
+    /,
+    *,
+    format: Format | None = None,  # noqa: A002 - the option's name
+    precision: Precision = Precision.FP32,
+    weights: str | None = None,
+) -> None:
     """Export one model to one format, or find it in the cache, and print where it is.
 
     Parameters
@@ -23,20 +32,31 @@ def export(model: str, /, *, format: Format | None = None, weights: str | None =
         A model of the zoo.
     format
         The file format; by default the model's first.
+    precision
+        What weights and arithmetic are held in.
     weights
-        `random` or a hub id; by default what the model says.
+        `random`, a hub id or a folder; by default what the model says.
     """
     settings, console = Settings.from_environment(), open_console()
-    with console.status(f"exporting {model}"):
-        result = prepared(model, format, weights, settings)
+    with console.status(f"exporting {model}") as status:
+        result = prepared(model, format, precision, weights, settings, status.update)
     artifact = result.artifact
     took = "found in the cache" if result.cached else f"made in {in_words(artifact.export_ns)}"
     console.print(f"{artifact.path}", soft_wrap=True)
     console.print(f"sha256 {artifact.sha256}, {size(artifact.size_bytes)}, {took}")
 
 
-def prepared(model: str, file_format: Format | None, weights: str | None, settings: Settings) -> Prepared:
+def prepared(
+    model: str,
+    file_format: Format | None,
+    precision: Precision,
+    weights: str | None,
+    settings: Settings,
+    doing: Callable[[str], None],
+) -> Prepared:
     """Export and parity of one model in its first format or another, from the cache where they are there.
+
+    ``doing`` is told in words what takes time.
 
     Raises:
         UsageError: there is no such model.
@@ -47,8 +67,9 @@ def prepared(model: str, file_format: Format | None, weights: str | None, settin
     models = load_catalog(settings).models
     if model not in models:
         raise UsageError(f"model {model!r} is unknown; {nearest(model, models)}")
+    limits = ExportLimits()
     file_format = file_format or models[model].formats[0]
-    log = settings.home / "logs" / f"export-{model}-{file_format}.log"
+    log = settings.home / "logs" / f"export-{model}-{file_format}-{precision}.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -56,11 +77,13 @@ def prepared(model: str, file_format: Format | None, weights: str | None, settin
     return prepare(
         models[model],
         file_format,
-        Precision.FP32,
+        precision,
         weights or models[model].default_weights,
         cache=Path(settings.artifacts),
         pool_count=POOL_COUNT,
         batches=(1, 4, 8),
         log=log,
-        timeout_s=EXPORT_TIMEOUT_S,
+        timeout_s=limits.timeout_s,
+        memory_bytes=int(limits.memory_gib * 2**30),
+        tools=tools_for(settings, file_format, log.with_name(f"environment-{file_format}.log"), doing),
     )

@@ -5,13 +5,20 @@ import sys
 from dashboards.report.format import scientific
 from flows.commands.export import prepared
 from flows.console import open_console, table
-from nightbench.model import Format
+from nightbench.model import Format, Precision
 from nightbench.settings import Settings
 
 __all__ = ["parity"]
 
 
-def parity(model: str, /, *, format: Format | None = None, weights: str | None = None) -> None:  # noqa: A002 - the option's name
+def parity(
+    model: str,
+    /,
+    *,
+    format: Format | None = None,  # noqa: A002 - the option's name
+    precision: Precision = Precision.FP32,
+    weights: str | None = None,
+) -> None:
     """Compare an exported model with PyTorch fp32, output by output; exit code 1 if they differ.
 
     Parameters
@@ -20,12 +27,14 @@ def parity(model: str, /, *, format: Format | None = None, weights: str | None =
         A model of the zoo.
     format
         The file format; by default the model's first.
+    precision
+        What weights and arithmetic are held in.
     weights
-        `random` or a hub id; by default what the model says.
+        `random`, a hub id or a folder; by default what the model says.
     """
     settings, console = Settings.from_environment(), open_console()
-    with console.status(f"exporting and comparing {model}"):
-        result = prepared(model, format, weights, settings)
+    with console.status(f"exporting and comparing {model}") as status:
+        result = prepared(model, format, precision, weights, settings, status.update)
     rows = [
         {
             "output": output.output,
@@ -38,5 +47,5 @@ def parity(model: str, /, *, format: Format | None = None, weights: str | None =
         }
         for output in result.parity
     ]
-    console.print(table(f"{model} {result.artifact.format} against PyTorch fp32", rows))
+    console.print(table(f"{model} {result.artifact.format} {precision} against PyTorch fp32", rows))
     sys.exit(0 if all(output.passed for output in result.parity) else 1)

@@ -109,6 +109,11 @@ def _kserve_grpc_shm(outputs: Tensors, specs: Sequence[TensorSpec]) -> ReadyAnsw
     return _call(_infer_response(outputs, specs, ()))
 
 
+def _torchserve_grpc(outputs: Tensors, specs: Sequence[TensorSpec]) -> ReadyAnswer:
+    """PredictionResponse of TorchServe: ``prediction`` 1."""
+    return _call(bytes_field(1, bare_bytes(outputs, specs)))
+
+
 def _tfserving_grpc(outputs: Tensors, specs: Sequence[TensorSpec]) -> ReadyAnswer:
     return _call(_predict_response(outputs, specs))
 
@@ -126,6 +131,7 @@ _WRITERS: Mapping[Protocol, Callable[[Tensors, Sequence[TensorSpec]], ReadyAnswe
     Protocol.KSERVE_GRPC: _kserve_grpc,
     Protocol.KSERVE_GRPC_SHM: _kserve_grpc_shm,
     Protocol.TFSERVING_GRPC: _tfserving_grpc,
+    Protocol.TORCHSERVE_GRPC: _torchserve_grpc,
 }
 
 

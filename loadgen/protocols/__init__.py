@@ -18,6 +18,7 @@ _CODECS: Mapping[Protocol, str] = {
     Protocol.JSON_HTTP: "JsonHttp",
     Protocol.MULTIPART: "Multipart",
     Protocol.TORCHSERVE: "TorchServe",
+    Protocol.TORCHSERVE_GRPC: "TorchServeGrpc",
     Protocol.TFSERVING_REST: "TfServingRest",
     Protocol.TFSERVING_GRPC: "TfServingGrpc",
     Protocol.KSERVE_HTTP_SHM: "KServeHttpShm",

@@ -1,7 +1,6 @@
-"""TorchScript behind FastAPI and uvicorn: the service most teams write first, and the batching they add next.
+"""PyTorch behind FastAPI and uvicorn: the service most teams write first, and the batching they add next.
 
-There is no eager mode: it needs the model's code, or an archive of `torch.export`, and our TorchScript is frozen (its
-batch norms are folded away), so that walking its operators one by one would be called eager and be something else.
+The model is TorchScript, or eager PyTorch: the operators of an archive of `torch.export`, one by one.
 """
 
 from pathlib import Path
@@ -21,10 +20,10 @@ def command(request: ServeRequest) -> Command:
 
 SERVER = ServerSpec(
     name="fastapi",
-    title="FastAPI + TorchScript",
+    title="FastAPI + PyTorch",
     folder=Path(__file__).parent,
     distribution="fastapi",
-    formats=(Format.TORCHSCRIPT,),
+    formats=(Format.TORCHSCRIPT, Format.TORCH_EXPORT),
     protocols={Protocol.RAW_HTTP: "http"},
     command=command,
     options=(

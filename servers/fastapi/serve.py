@@ -1,4 +1,7 @@
-"""TorchScript behind FastAPI. Runs in this folder's own environment and imports nothing of nightbench."""
+"""TorchScript, or an archive of `torch.export`, behind FastAPI.
+
+Runs in this folder's own environment and imports nothing of nightbench.
+"""
 
 import argparse
 import asyncio
@@ -50,7 +53,8 @@ class Layout:
 def load(artifact: str, threads: int) -> Model:
     torch.set_num_threads(threads)
     torch.set_num_interop_threads(1)
-    model = torch.jit.load(artifact, map_location="cpu").eval()
+    exported = artifact.endswith(".pt2")
+    model = torch.export.load(artifact).module() if exported else torch.jit.load(artifact, map_location="cpu").eval()
 
     def predict(inputs: list[np.ndarray]) -> list[np.ndarray]:
         with torch.inference_mode():

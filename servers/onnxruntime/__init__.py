@@ -1,4 +1,4 @@
-"""ONNX Runtime behind FastAPI and uvicorn."""
+"""ONNX Runtime behind FastAPI and uvicorn. Stages in a row run in the one process, each in a session of its own."""
 
 import platform
 import sys
@@ -27,7 +27,7 @@ SERVER = ServerSpec(
     title="ONNX Runtime + FastAPI",
     folder=Path(__file__).parent,
     distribution=_distribution(),
-    formats=(Format.ONNX,),
+    formats=(Format.ONNX, Format.STAGES),
     protocols={Protocol.RAW_HTTP: "http"},
     command=command,
     options=(

@@ -78,21 +78,52 @@ def session_options(args: argparse.Namespace) -> onnxruntime.SessionOptions:
     return settings
 
 
-def load(artifact: str, signature: dict, args: argparse.Namespace) -> Model:
+def session(artifact: Path, args: argparse.Namespace) -> onnxruntime.InferenceSession:
     wanted = providers(args.provider)
-    session = onnxruntime.InferenceSession(artifact, session_options(args), providers=wanted)
+    opened = onnxruntime.InferenceSession(artifact, session_options(args), providers=wanted)
     # ONNX Runtime falls back to the CPU with a warning, and the figures would carry the wrong name.
-    if session.get_providers()[0] != wanted[0]:
+    if opened.get_providers()[0] != wanted[0]:
         raise SystemExit(
             f"provider {args.provider} cannot start here, its libraries or its device are missing: "
-            f"ONNX Runtime chose {session.get_providers()[0]}"
+            f"ONNX Runtime chose {opened.get_providers()[0]}"
         )
-    session.disable_fallback()  # nor later, in the middle of a measurement
+    opened.disable_fallback()  # nor later, in the middle of a measurement
+    return opened
+
+
+def load(artifact: Path, signature: dict, args: argparse.Namespace) -> Model:
     names = [tensor["name"] for tensor in signature["inputs"]]
     outputs = [tensor["name"] for tensor in signature["outputs"]]
+    if artifact.is_dir():
+        return load_stages(artifact, names, outputs, args)
+    opened = session(artifact, args)
 
     def predict(inputs: list[np.ndarray]) -> list[np.ndarray]:
-        return session.run(outputs, dict(zip(names, inputs, strict=True)))
+        return opened.run(outputs, dict(zip(names, inputs, strict=True)))
+
+    return predict
+
+
+def load_stages(folder: Path, names: list[str], outputs: list[str], args: argparse.Namespace) -> Model:
+    """A folder of one ONNX file a stage, as its ``stages.json`` tells: each takes what is known by then, by name."""
+    described = json.loads((folder / "stages.json").read_text(encoding="utf-8"))
+    if not described["linear"]:
+        raise SystemExit("the stages of this model are not in a row, one after the other; use a server made for them")
+    stages = [
+        (
+            session(folder / stage["file"], args),
+            [tensor["name"] for tensor in stage["inputs"]],
+            [tensor["name"] for tensor in stage["outputs"]],
+        )
+        for stage in described["stages"]
+    ]
+
+    def predict(inputs: list[np.ndarray]) -> list[np.ndarray]:
+        known = dict(zip(names, inputs, strict=True))
+        for stage, taken, given in stages:
+            answers = stage.run(given, {name: known[name] for name in taken})
+            known.update(zip(given, answers, strict=True))
+        return [known[name] for name in outputs]
 
     return predict
 
@@ -145,7 +176,7 @@ def application(model: Model, signature: dict, pool: ThreadPoolExecutor) -> Fast
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--artifact", required=True)
+    parser.add_argument("--artifact", required=True, type=Path)
     parser.add_argument("--signature", required=True, type=Path)
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", required=True, type=int)

@@ -1,4 +1,4 @@
-"""OpenVINO's runtime behind FastAPI and uvicorn; it reads ONNX as it is.
+"""OpenVINO's runtime behind FastAPI and uvicorn; it reads its own IR, and ONNX as it is.
 
 The OpenVINO Model Server has no package in any registry but an image: ``model_server.py`` lays out what it serves.
 """
@@ -23,7 +23,7 @@ SERVER = ServerSpec(
     title="OpenVINO + FastAPI",
     folder=Path(__file__).parent,
     distribution="openvino",
-    formats=(Format.ONNX,),
+    formats=(Format.ONNX, Format.OPENVINO),
     protocols={Protocol.RAW_HTTP: "http"},
     command=command,
     options=(

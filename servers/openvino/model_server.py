@@ -15,10 +15,13 @@ __all__ = ["command", "config"]
 
 
 def command(request: ServeRequest) -> Command:
-    """Lay out a model repository with the ONNX file as version 1, and say what the container runs."""
+    """Lay out a model repository with the artifact as version 1, and say what the container runs."""
     version = request.workdir / "models" / request.model.name / "1"
-    version.mkdir(parents=True)
-    shutil.copyfile(request.artifact.path, version / "model.onnx")
+    if request.artifact.path.is_dir():
+        shutil.copytree(request.artifact.path, version)
+    else:
+        version.mkdir(parents=True)
+        shutil.copyfile(request.artifact.path, version / "model.onnx")
     settings = request.workdir / "config.json"
     settings.write_text(json.dumps(config(request), indent=2), encoding="utf-8")
     return Command(

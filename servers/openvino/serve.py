@@ -63,9 +63,10 @@ def properties(args: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def load(artifact: str, signature: dict, args: argparse.Namespace) -> Model:
+def load(artifact: Path, signature: dict, args: argparse.Namespace) -> Model:
     core = openvino.Core()
-    compiled = core.compile_model(core.read_model(artifact), "CPU", properties(args))
+    graph = artifact / "model.xml" if artifact.is_dir() else artifact
+    compiled = core.compile_model(core.read_model(graph), "CPU", properties(args))
     names = [tensor["name"] for tensor in signature["inputs"]]
     wanted = [compiled.output(tensor["name"]) for tensor in signature["outputs"]]
     own = threading.local()  # a request object holds one prediction at a time
@@ -128,7 +129,7 @@ def application(model: Model, signature: dict, pool: ThreadPoolExecutor) -> Fast
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--artifact", required=True)
+    parser.add_argument("--artifact", required=True, type=Path)
     parser.add_argument("--signature", required=True, type=Path)
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", required=True, type=int)

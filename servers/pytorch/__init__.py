@@ -1,14 +1,16 @@
-"""TorchScript called directly, inside the load engine: the floor under every server's figures.
+"""PyTorch called directly, inside the load engine: the floor under every server's figures.
 
-Eager execution and `torch.compile` need the model as Python code or as an archive of `torch.export`, which is no
-export format here yet. Of a TorchScript file neither can be made: `torch.compile` runs it as it is, without a word,
-and its operators one by one would not be the eager model, whose batch norms it has folded away.
+A TorchScript file is frozen: its batch norms are folded into its convolutions. An archive of ``torch.export`` is not;
+its operators run one by one, as eager PyTorch runs the model's own code, or are compiled by Inductor. `torch.compile`
+of TorchScript is refused: it would run the script as it is, without a word.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from nightbench.model import Format
-from nightbench.server import Command, Option, Protocol, ServeRequest, ServerSpec
+from nightbench.errors import UsageError
+from nightbench.model import Format, ModelSpec
+from nightbench.server import Command, Option, OptionValue, Protocol, ServeRequest, ServerSpec
 from servers.raw_http import thread_env
 
 __all__ = ["SERVER"]
@@ -19,23 +21,45 @@ def command(request: ServeRequest) -> Command:
     return Command(argv=(str(request.python),), env=thread_env(request.threads))
 
 
+_MODES = {"optimize_for_inference": Format.TORCHSCRIPT, "compile": Format.TORCH_EXPORT}
+"""The one format of each mode that is not for all."""
+
+
+def fits(_: ModelSpec, file_format: Format, options: Mapping[str, OptionValue]) -> None:
+    """Each way of speeding a model up takes a format of its own."""
+    mode = str(options["mode"])
+    wanted = _MODES.get(mode, file_format)
+    if file_format is not wanted:
+        raise UsageError(f"mode {mode!r} is for {wanted}, and this is {file_format}; set 'format: {wanted}'")
+
+
 SERVER = ServerSpec(
     name="pytorch",
     title="PyTorch in process",
     folder=Path(__file__).parent,
     distribution="torch",
-    formats=(Format.TORCHSCRIPT,),
+    formats=(Format.TORCHSCRIPT, Format.TORCH_EXPORT),
     protocols={Protocol.IN_PROCESS: ""},
     command=command,
+    fits=fits,
     ports=(),
     options=(
         Option(
             "mode",
             default="plain",
-            choices=("plain", "optimize_for_inference"),
-            help="How the model is called: as it was exported, or after torch.jit.optimize_for_inference, "
-            "which lays it out for oneDNN.",
+            choices=("plain", "optimize_for_inference", "compile"),
+            help="How the model is called: as it was exported, which is eager PyTorch for torch-export; "
+            "for torchscript after torch.jit.optimize_for_inference, which lays it out for oneDNN; "
+            "for torch-export after torch.compile, which takes a C++ compiler and, at every start, minutes.",
+        ),
+        Option(
+            "device",
+            default="cpu",
+            choices=("cpu", "cuda"),
+            help="Where it runs; copying to a GPU and back is part of every call. Written for cuda, and not run there.",
         ),
     ),
+    # Compiling a large model on a busy machine takes that long.
+    ready_timeout_s=600.0,
     start_estimate_s=3.0,
 )

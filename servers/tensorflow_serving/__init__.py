@@ -1,8 +1,9 @@
 """TensorFlow Serving. Written, not run: it exists as an image only, in no package registry.
 
-It serves a SavedModel whose signature ``serving_default`` bears the model's own tensor names. Until nightbench exports
-that format it serves none. Paths are the host's: the working directory is mounted where it is. It listens on every
-address of its container; the ports are to be published on loopback alone.
+It serves a SavedModel whose signature ``serving_default`` bears the model's own tensor names. A stand-in that takes
+this command line and runs this layout with TensorFlow itself is in `tests/servers/tf_standin.py`. Paths are the host's:
+the working directory is mounted where it is. It listens on every address of its container; the ports are to be
+published on loopback alone.
 """
 
 import shutil
@@ -19,7 +20,7 @@ __all__ = ["SERVER"]
 
 def command(request: ServeRequest) -> Command:
     """What the container runs."""
-    if not request.artifact.path.is_dir():
+    if not (request.artifact.path / "saved_model.pb").is_file():
         raise UsageError(f"TensorFlow Serving serves the folder of a SavedModel; {request.artifact.path} is none")
     base = request.workdir / "models" / request.model.name
     shutil.copytree(request.artifact.path, base / "1")
@@ -52,8 +53,7 @@ SERVER = ServerSpec(
     title="TensorFlow Serving",
     folder=Path(__file__).parent,
     distribution="",
-    # Served as soon as there is such a format.
-    formats=tuple(each for each in Format if each.value == "savedmodel"),
+    formats=(Format.SAVEDMODEL,),
     protocols={Protocol.TFSERVING_GRPC: "grpc", Protocol.TFSERVING_REST: "http"},
     command=command,
     ports=("grpc", "http"),

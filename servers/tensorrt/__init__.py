@@ -5,35 +5,36 @@ fp32; then the same process becomes Triton. Paths are the host's: the artifact's
 mounted where they are. The build counts as part of the start.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from nightbench.model import Format, ModelSpec
-from nightbench.server import BatchProof, Command, Metrics, Protocol, ServeRequest, ServerSpec, Stop
+from nightbench.server import BatchProof, Command, Metrics, Option, Protocol, ServeRequest, ServerSpec, Stop
 from servers.triton import SERVER as TRITON
 from servers.triton.config import check_options
 from servers.triton.layout import server_flags
-from servers.triton.native import NATIVE, native_config_pbtxt
+from servers.triton.repository import lay_out, placed, version_of
 
 __all__ = ["SERVER"]
 
 _TRTEXEC = "/usr/src/tensorrt/bin/trtexec"
-_NOT_HERE = ("ensemble", "model_control_mode")
+_NOT_HERE = ("ensemble", "model_control_mode", "graph_level")
 
 
 def command(request: ServeRequest) -> Command:
     """What the container runs."""
     model, max_batch = request.model, int(request.options["max_batch_size"])
     repository = request.workdir / "models"
-    version = repository / model.name / "1"
-    version.mkdir(parents=True)
-    text = native_config_pbtxt(model, request.options, max_batch, request.threads, "tensorrt", gpu=True)
-    (version.parent / "config.pbtxt").write_text(text, encoding="utf-8")
+    number = version_of(request.artifact.sha256)
+    (one,) = placed(model, Format.TENSORRT, request.options, threads=request.threads, version=number, gpu=True)
+    # Without its file, which is built there.
+    (folder,) = lay_out(repository, (replace(one, filename=""),), request.artifact)
     return Command(
         argv=(
             *("python3", "-I", "-u", "/srv/start.py"),
             _TRTEXEC,
             f"--onnx={request.artifact.path}",
-            f"--saveEngine={version / NATIVE['tensorrt'].filename}",
+            f"--saveEngine={folder / str(number) / one.filename}",
             f"--minShapes={_shapes(model, 1)}",
             f"--optShapes={_shapes(model, max_batch)}",
             f"--maxShapes={_shapes(model, max_batch)}",
@@ -59,7 +60,10 @@ SERVER = ServerSpec(
     protocols={Protocol.KSERVE_HTTP: "http", Protocol.KSERVE_GRPC: "grpc"},
     command=command,
     ports=TRITON.ports,
-    options=tuple(option for option in TRITON.options if option.name not in _NOT_HERE),
+    options=(
+        *(option for option in TRITON.options if option.name not in _NOT_HERE),
+        Option("cuda_graphs", default=False, help="Whether kernels are launched as CUDA graphs. Not run yet."),
+    ),
     check=check_options,
     batching=True,
     batch_proof=BatchProof(

@@ -72,14 +72,25 @@ class Served:
         mine.replace(target)  # workers share the path: never a half-written number
 
     def answers(self, requests: list[dict], context: "Context") -> list[bytes | str]:
-        """One a request: a request that does not fit spoils no other in its batch."""
+        """One a request: a request that does not fit spoils no other in its batch.
+
+        Over gRPC TorchServe drops the status that a handler sets, and would send a refusal as a prediction: only what
+        is raised becomes an error, that of the whole batch. So it is raised for a request that is alone, which each is
+        unless requests are joined; among others, its prediction is empty, as no right answer is.
+        """
         answers: list[bytes | str] = [b""] * len(requests)
         fitting: list[tuple[int, int, list[np.ndarray]]] = []
         for index, request in enumerate(requests):
+            headers = context.get_all_request_header(index)
             try:
-                batch = self.expected_batch(request, context.get_all_request_header(index))
+                batch = self.expected_batch(request, headers)
                 fitting.append((index, batch, self.inputs.views(request["body"], batch)))
             except Refused as refusal:
+                if over_grpc(headers):
+                    if len(requests) == 1:
+                        raise prediction_error(str(refusal)) from refusal
+                    logging.warning("refused over gRPC: %s", refusal)
+                    continue
                 context.set_response_status(400, "Bad Request", index)
                 context.set_response_content_type(index, "text/plain")
                 answers[index] = str(refusal)
@@ -104,17 +115,34 @@ class Served:
             at += batch
 
     def expected_batch(self, request: dict, headers: dict) -> int:
-        """The batch size its header promises, if its body is of that size."""
+        """The batch size that it promises, in a header or over gRPC in a parameter, if its body is of that size."""
         body, kind = request.get("body"), headers.get("body", {}).get("content-type")
-        if kind != "application/octet-stream" or not isinstance(body, (bytes, bytearray)):
-            raise Refused(f"Content-Type is {kind!r}; send application/octet-stream")
-        text = next((value for name, value in headers.items() if name.lower() == "x-batch"), "")
+        if over_grpc(headers):
+            if body is None:
+                raise Refused("the parameter 'body' is missing; send the inputs' bytes in it")
+            text = bytes(request.get("X-Batch", b"")).decode("ascii", "replace")
+        else:
+            if kind != "application/octet-stream" or not isinstance(body, (bytes, bytearray)):
+                raise Refused(f"Content-Type is {kind!r}; send application/octet-stream")
+            text = next((value for name, value in headers.items() if name.lower() == "x-batch"), "")
         if not text.isdecimal() or not 1 <= int(text[:9]) <= self.max_batch:
             raise Refused(f"X-Batch is {text!r}; send a whole number from 1 to {self.max_batch}")
         batch = int(text)
         if len(body) != batch * self.inputs.item_bytes:
             raise Refused(f"the body has {len(body)} bytes; a batch of {batch} has {batch * self.inputs.item_bytes}")
         return batch
+
+
+def over_grpc(headers: dict) -> bool:
+    """Whether a request came without any header of its own: what is there are the types of its parameters."""
+    return all(isinstance(value, dict) for value in headers.values())
+
+
+def prediction_error(message: str) -> Exception:
+    """What TorchServe makes INVALID_ARGUMENT of."""
+    from ts.utils.util import PredictionException
+
+    return PredictionException(message, 400)
 
 
 _served: Served | None = None

@@ -1,24 +1,38 @@
 """Triton Inference Server: the real ``tritonserver`` of NVIDIA's pytriton wheel, with its Python backend.
 
 The wheel has no ONNX Runtime or PyTorch backend, so ``model.py`` runs those libraries inside Triton's Python
-backend: scheduling, batching, protocols and metrics are Triton's own, execution costs one more hop.
+backend, under the native backends' names: configurations, repository, scheduling, batching, protocols and metrics are
+Triton's own, execution costs one more hop.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from nightbench.model import Format
-from nightbench.server import BatchProof, Metrics, Option, Protocol, ServerSpec, Stop
+from nightbench.errors import UsageError
+from nightbench.model import Format, ModelSpec
+from nightbench.server import BatchProof, Metrics, Option, OptionValue, Protocol, ServerSpec, Stop
 from servers.triton.config import check_options
 from servers.triton.layout import command
+from servers.triton.repository import serves
 
 __all__ = ["SERVER"]
+
+
+def fits(model: ModelSpec, file_format: Format, options: Mapping[str, OptionValue]) -> None:
+    """Not every model of several stages is an ensemble."""
+    if not serves(model, file_format):
+        raise UsageError(
+            f"between the stages of {model.name} lies more than handing tensors on, and Triton's ensembles can do no "
+            "more; choose arena_triton, or another model"
+        )
+
 
 SERVER = ServerSpec(
     name="triton",
     title="Triton (Python backend)",
     folder=Path(__file__).parent,
     distribution="nvidia-pytriton",
-    formats=(Format.ONNX, Format.TORCHSCRIPT),
+    formats=(Format.ONNX, Format.TORCHSCRIPT, Format.STAGES),
     protocols={
         Protocol.KSERVE_HTTP: "http",
         Protocol.KSERVE_GRPC: "grpc",
@@ -26,6 +40,7 @@ SERVER = ServerSpec(
         Protocol.KSERVE_GRPC_SHM: "grpc",
     },
     command=command,
+    fits=fits,
     ports=("http", "grpc", "metrics"),
     options=(
         Option("dynamic_batching", default=False, help="Join waiting requests into one batch."),
@@ -57,7 +72,19 @@ SERVER = ServerSpec(
             "model_warmup",
             default=0,
             minimum=0,
-            help="Requests of zeros that each copy answers before Triton calls it ready; Triton counts them as others.",
+            help="Seeded requests that each copy answers before Triton calls it ready; Triton counts them as others.",
+        ),
+        Option(
+            "graph_level",
+            default=0,
+            choices=(0, -1, 1, 2),
+            help="ONNX: how far the graph is optimised. 0 is all, -1 basic, 1 also fusions, 2 not at all.",
+        ),
+        Option(
+            "rate_limit",
+            default="off",
+            choices=("off", "execution_count"),
+            help="Whether one copy of one model runs at a time, the longest waiting next.",
         ),
         Option(
             "model_control_mode",
@@ -69,7 +96,8 @@ SERVER = ServerSpec(
             "ensemble",
             default=False,
             help="Serve the model as the second step of an ensemble. The first hands the inputs on as they are, "
-            "in a process of its own, so that the figures show what a step of pre-processing costs at least.",
+            "in a process of its own, so that the figures show what a step of pre-processing costs at least. "
+            "A model of several stages is an ensemble without it.",
         ),
     ),
     check=check_options,

@@ -4,14 +4,17 @@ Fields are those of Triton's ``model_config.proto``; they keep its order and nam
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 
 from nightbench.errors import UsageError
 from nightbench.model import ModelSpec, TensorSpec
 from nightbench.server import OptionValue
+from servers.triton.warmup import file_of
 
-__all__ = ["check_options", "config_pbtxt", "ensemble_configs"]
+__all__ = ["RESOURCE", "check_options", "config_pbtxt", "header", "quoted"]
+
+RESOURCE = "execution"
+"""What the rate limiter hands out: one, to whichever instance of whichever model may run next."""
 
 
 def check_options(options: Mapping[str, OptionValue]) -> None:
@@ -26,86 +29,67 @@ def config_pbtxt(
     parameters: Mapping[str, str] | None = None,
     backend: str = "python",
     kind: str = "KIND_CPU",
+    version: int | None = None,
 ) -> str:
     """The model's configuration, for the Python backend on CPU unless told otherwise.
 
-    An absent option takes the server's default. ``parameters`` reach the backend as strings; a tracked
-    configuration has none, a deployed one names its artifact. `UsageError` for a malformed
-    ``preferred_batch_size``.
+    An absent option takes the server's default. ``parameters`` reach the backend as strings. Served is
+    ``version`` alone, or every version that is there. `UsageError` for a malformed ``preferred_batch_size``.
     """
     parts = [
-        f"name: {_quoted(model.name)}",
-        f"backend: {_quoted(backend)}",
-        f"max_batch_size: {max_batch}",
-        *(_tensor("input", tensor) for tensor in model.inputs),
-        *(_tensor("output", tensor) for tensor in model.outputs),
-        f"instance_group [\n  {{\n    count: {options.get('instance_count', 1)}\n    kind: {kind}\n  }}\n]",
+        *header(model, f"backend: {quoted(backend)}", max_batch, version),
+        _instances(options, kind),
     ]
     if scheduler := _scheduler(options, max_batch):
         parts.append("dynamic_batching {\n" + "".join(f"  {line}\n" for line in scheduler) + "}")
+    if optimization := _optimization(options):
+        parts.append("optimization {\n" + "".join(f"  {line}\n" for line in optimization) + "}")
     if count := int(options.get("model_warmup", 0)):
         parts.append(_warmup(model.inputs, count))
     parts += [
-        f"parameters {{\n  key: {_quoted(key)}\n  value: {{ string_value: {_quoted(value)} }}\n}}"
+        f"parameters {{\n  key: {quoted(key)}\n  value: {{ string_value: {quoted(value)} }}\n}}"
         for key, value in (parameters or {}).items()
     ]
     return "\n".join(parts) + "\n"
 
 
-def ensemble_configs(
-    model: ModelSpec, options: Mapping[str, OptionValue], max_batch: int, parameters: Mapping[str, str]
-) -> dict[str, str]:
-    """The configurations of an ensemble that answers under the model's name, by the names of its three models.
-
-    Its first step hands every input on as it is, so that the answers stay the model's own: what it adds is the hop.
-    `UsageError` for a scalar tensor, which an ensemble cannot reshape.
-    """
-    for tensor in (*model.inputs, *model.outputs):
-        if not tensor.shape:
-            raise UsageError(
-                f"option ensemble of server triton: {model.name} has the scalar {tensor.name}; leave ensemble off"
-            )
-    first = replace(model, name=f"{model.name}_preprocess", outputs=model.inputs)
-    second = replace(model, name=f"{model.name}_model")
-    hop = {name: options[name] for name in ("instance_count", "max_queue_size") if name in options}
-    prepared = [f"prepared_{tensor.name}" for tensor in model.inputs]
-    given, wanted = [tensor.name for tensor in model.inputs], [tensor.name for tensor in model.outputs]
-    whole = [
-        f"name: {_quoted(model.name)}",
-        'platform: "ensemble"',
+def header(model: ModelSpec, runs: str, max_batch: int, version: int | None) -> list[str]:
+    """What every model has, ensembles too. ``runs`` is its backend or platform."""
+    # Versions are hashes and have no order: Triton's own policy, the highest, would serve any of them.
+    policy = "all { }" if version is None else f"specific {{ versions: [ {version} ] }}"
+    return [
+        f"name: {quoted(model.name)}",
+        runs,
+        f"version_policy {{ {policy} }}",
         f"max_batch_size: {max_batch}",
         *(_tensor("input", tensor) for tensor in model.inputs),
         *(_tensor("output", tensor) for tensor in model.outputs),
-        "ensemble_scheduling {\n"
-        + _step(first.name, zip(given, given, strict=True), zip(given, prepared, strict=True))
-        + _step(second.name, zip(given, prepared, strict=True), zip(wanted, wanted, strict=True))
-        + "}",
     ]
-    return {
-        model.name: "\n".join(whole) + "\n",
-        first.name: config_pbtxt(first, hop, max_batch),
-        second.name: config_pbtxt(second, options, max_batch, parameters),
-    }
 
 
-def _step(name: str, inputs: Iterable[tuple[str, str]], outputs: Iterable[tuple[str, str]]) -> str:
-    """One step: the model's names for its tensors, each with the ensemble's."""
-    maps = [("input_map", pair) for pair in inputs] + [("output_map", pair) for pair in outputs]
-    lines = "".join(
-        f"    {field} {{ key: {_quoted(own)} value: {_quoted(shared)} }}\n" for field, (own, shared) in maps
-    )
-    return f"  step {{\n    model_name: {_quoted(name)}\n    model_version: -1\n{lines}  }}\n"
+def _instances(options: Mapping[str, OptionValue], kind: str) -> str:
+    limited = options.get("rate_limit", "off") != "off"
+    limiter = f"    rate_limiter {{ resources [ {{ name: {quoted(RESOURCE)} count: 1 }} ] }}\n" if limited else ""
+    return f"instance_group [\n  {{\n    count: {options.get('instance_count', 1)}\n    kind: {kind}\n{limiter}  }}\n]"
+
+
+def _optimization(options: Mapping[str, OptionValue]) -> list[str]:
+    level = int(options.get("graph_level", 0))
+    return [
+        *([f"graph {{ level: {level} }}"] if level else []),
+        # For the native TensorRT backend; not run.
+        *(["cuda { graphs: true }"] if options.get("cuda_graphs", False) else []),
+    ]
 
 
 def _warmup(inputs: Sequence[TensorSpec], count: int) -> str:
-    """Zeros are valid for every model: in range for an index, finite for a number."""
     tensors = "".join(
-        f"  inputs {{\n    key: {_quoted(tensor.name)}\n"
+        f"  inputs {{\n    key: {quoted(tensor.name)}\n"
         f"    value {{ data_type: TYPE_{tensor.dtype} dims: [ {', '.join(map(str, tensor.shape or (1,)))} ] "
-        "zero_data: true }\n  }\n"
-        for tensor in inputs
+        f"input_data_file: {quoted(file_of(position))} }}\n  }}\n"
+        for position, tensor in enumerate(inputs)
     )
-    return f'model_warmup {{\n  name: "zeros"\n  batch_size: 1\n{tensors}  count: {count}\n}}'
+    return f'model_warmup {{\n  name: "seeded"\n  batch_size: 1\n{tensors}  count: {count}\n}}'
 
 
 def _tensor(field: str, tensor: TensorSpec) -> str:
@@ -113,7 +97,7 @@ def _tensor(field: str, tensor: TensorSpec) -> str:
     dims = f"[ {', '.join(map(str, tensor.shape or (1,)))} ]"
     reshape = "" if tensor.shape else "\n    reshape: { shape: [ ] }"
     return (
-        f"{field} [\n  {{\n    name: {_quoted(tensor.name)}\n    data_type: TYPE_{tensor.dtype}\n"
+        f"{field} [\n  {{\n    name: {quoted(tensor.name)}\n    data_type: TYPE_{tensor.dtype}\n"
         f"    dims: {dims}{reshape}\n  }}\n]"
     )
 
@@ -144,5 +128,6 @@ def _preferred(text: str, max_batch: int) -> list[int]:
     return [int(part) for part in parts]
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A string of protobuf's text format."""
     return json.dumps(text, ensure_ascii=False)

@@ -10,16 +10,23 @@ from pathlib import Path
 from nightbench.errors import DeploymentError
 from nightbench.server import Command, ServeRequest
 from servers.raw_http import thread_env
-from servers.triton.config import config_pbtxt, ensemble_configs
+from servers.triton.leftovers import sweep
+from servers.triton.native import NATIVE
+from servers.triton.repository import HAND_ON, check_signature, lay_out, placed, version_of
 
-__all__ = ["command", "server_flags"]
+__all__ = ["command", "serve", "server_flags"]
 
 
 def command(request: ServeRequest) -> Command:
     """Serve one model. `DeploymentError` (``no_environment``) where Triton cannot run from this environment."""
+    return serve(request, _repository(request))
+
+
+def serve(request: ServeRequest, repository: Path) -> Command:
+    """Serve a model repository that is there, as ``request`` says otherwise."""
+    sweep()
     wheel = request.site_packages / "pytriton" / "tritonserver"
     python = request.site_packages.parent.name  # ``python3.11``
-    repository = _repository(request)
     backends = _backends(request, wheel, python)
     return Command(
         argv=(
@@ -51,6 +58,7 @@ def server_flags(request: ServeRequest) -> tuple[str, ...]:
     return (
         "--disable-auto-complete-config",
         *addresses,
+        *("--rate-limit", str(request.options["rate_limit"])),
         # The machine's own figures are taken from outside, alike for every server.
         *("--allow-cpu-metrics", "false", "--allow-gpu-metrics", "false"),
         # Long enough to unload a model in peace, within the grace of SERVER.stop.
@@ -60,43 +68,45 @@ def server_flags(request: ServeRequest) -> tuple[str, ...]:
 
 def _control(request: ServeRequest) -> tuple[str, ...]:
     mode = str(request.options["model_control_mode"])
-    # Told nothing, explicit control serves nothing.
-    return ("--model-control-mode", mode, *(("--load-model", request.model.name) if mode == "explicit" else ()))
+    # Told nothing, explicit control serves nothing. An ensemble brings its steps.
+    load = ("--load-model", request.model.name) if mode == "explicit" else ()
+    return ("--model-control-mode", mode, *load)
 
 
 def _repository(request: ServeRequest) -> Path:
-    parameters = {
-        "artifact": str(request.artifact.path),
-        "threads": str(request.threads),
-        "load_time_path": str(request.load_time_path),
-    }
-    model, options, max_batch = request.model, request.options, int(request.options["max_batch_size"])
-    if options["ensemble"]:
-        configs = ensemble_configs(model, options, max_batch, parameters)
-    else:
-        configs = {model.name: config_pbtxt(model, options, max_batch, parameters)}
+    check_signature(request.model, request.artifact)
+    models = placed(
+        request.model,
+        request.artifact.format,
+        request.options,
+        threads=request.threads,
+        version=version_of(request.artifact.sha256),
+        parameters={"load_time_path": str(request.load_time_path)},
+    )
     repository = request.workdir / "models"
-    for name, text in configs.items():
-        version = repository / name / "1"
-        version.mkdir(parents=True)
-        shutil.copyfile(Path(__file__).with_name("model.py"), version / "model.py")  # an ensemble ignores it
-        (version.parent / "config.pbtxt").write_text(text, encoding="utf-8")
+    lay_out(repository, models, request.artifact, lambda source, target: target.symlink_to(source))
     return repository
 
 
 def _backends(request: ServeRequest, wheel: Path, python: str) -> Path:
-    """The Python backend with the stub of this environment's Python; links, because the wheel keeps them apart."""
+    """The Python backend with the stub of this environment's Python, which the wheel keeps apart, and what it runs.
+
+    Copies: of Python-based backends Triton refuses a library that a link leads out of the folder to.
+    """
     stub = wheel / "python_backend_stubs" / python.removeprefix("python") / "triton_python_backend_stub"
     if not stub.is_file():
         known = sorted(path.name for path in (wheel / "python_backend_stubs").glob("*"))
         raise DeploymentError(
             "no_environment", f"Triton has no Python backend for {python}; it has {', '.join(known) or 'none'}"
         )
-    backend = request.workdir / "backends" / "python"
-    backend.mkdir(parents=True)
-    for part in (*(wheel / "backends" / "python").glob("*"), stub):
-        (backend / part.name).symlink_to(part)
-    return backend.parent
+    backends = request.workdir / "backends"
+    (backends / "python").mkdir(parents=True)
+    for part in (*(wheel / "backends" / "python").glob("*.*"), stub):
+        shutil.copy(part, backends / "python" / part.name)
+    for name in (*(name for name, native in NATIVE.items() if native.cpu), HAND_ON):
+        (backends / name).mkdir()
+        shutil.copyfile(Path(__file__).with_name("model.py"), backends / name / "model.py")
+    return backends
 
 
 def _libraries(request: ServeRequest, python: str) -> Iterator[Path]:

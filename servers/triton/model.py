@@ -1,5 +1,11 @@
-"""A model inside Triton's Python backend. Triton loads this file in this folder's own environment."""
+"""Triton's onnxruntime and pytorch backends, for a Triton that has its Python backend only.
 
+Lying as ``<backend>/model.py`` in the backend directory, this file runs every model whose configuration names that
+backend (Triton's "Python-based Backends"), in this folder's own environment. It reads of the configuration what the
+native backend would.
+"""
+
+import fcntl
 import json
 import time
 from importlib import import_module
@@ -10,7 +16,7 @@ import triton_python_backend_utils as pb_utils
 
 
 class TritonPythonModel:
-    """One instance: ONNX Runtime or TorchScript, by the artifact's suffix; without one, what hands its inputs on."""
+    """One instance: ONNX Runtime or TorchScript by the backend's name; any other name hands the inputs on."""
 
     def initialize(self, args: dict[str, str]) -> None:
         config = json.loads(args["model_config"])
@@ -19,33 +25,44 @@ class TritonPythonModel:
         self.outputs = [
             (tensor["name"], pb_utils.triton_string_to_numpy(tensor["data_type"])) for tensor in config["output"]
         ]
-        if "artifact" not in settings:
-            self.model = lambda arrays: arrays  # an ensemble's first step
+        kinds = {
+            "onnxruntime": ("onnxruntime", "model.onnx", self.load_onnx),
+            "pytorch": ("torch", "model.pt", self.load_torchscript),
+        }
+        if config["backend"] not in kinds:
+            self.model = lambda arrays: arrays
             return
-        artifact, threads = Path(settings["artifact"]), int(settings["threads"])
-        onnx = artifact.suffix == ".onnx"
-        import_module("onnxruntime" if onnx else "torch")  # before the clock: it times the model alone
+        library, filename, load = kinds[config["backend"]]
+        import_module(library)  # before the clock: it times the model alone
         started = time.monotonic_ns()
-        self.model = (self.load_onnx if onnx else self.load_torchscript)(str(artifact), threads)
+        self.model = load(str(Path(args["model_repository"], args["model_version"], filename)), config, settings)
         took_ns = time.monotonic_ns() - started
-        Path(settings["load_time_path"]).write_text(str(took_ns), encoding="ascii")
+        if "load_time_path" in settings and args["model_instance_name"].endswith("_0_0"):
+            add(Path(settings["load_time_path"]), took_ns)
 
-    def load_onnx(self, artifact: str, threads: int):
+    def load_onnx(self, artifact: str, config: dict, settings: dict[str, str]):
         import onnxruntime
 
+        levels = onnxruntime.GraphOptimizationLevel
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
+        options.intra_op_num_threads = int(settings.get("intra_op_thread_count", 0))
+        options.inter_op_num_threads = int(settings.get("inter_op_thread_count", 0))
+        options.graph_optimization_level = {
+            -1: levels.ORT_ENABLE_BASIC,
+            1: levels.ORT_ENABLE_EXTENDED,
+            2: levels.ORT_DISABLE_ALL,
+        }.get(config.get("optimization", {}).get("graph", {}).get("level", 0), levels.ORT_ENABLE_ALL)
         options.log_severity_level = 3  # errors only
         session = onnxruntime.InferenceSession(artifact, options, providers=["CPUExecutionProvider"])
         wanted = [name for name, _ in self.outputs]
         return lambda arrays: session.run(wanted, dict(zip(self.inputs, arrays, strict=True)))
 
-    def load_torchscript(self, artifact: str, threads: int):
+    def load_torchscript(self, artifact: str, config: dict, settings: dict[str, str]):
         import torch
 
-        torch.set_num_threads(threads)
-        torch.set_num_interop_threads(1)
+        if "INTRA_OP_THREAD_COUNT" in settings:
+            torch.set_num_threads(int(settings["INTRA_OP_THREAD_COUNT"]))
+            torch.set_num_interop_threads(int(settings["INTER_OP_THREAD_COUNT"]))
         model = torch.jit.load(artifact, map_location="cpu").eval()
 
         def predict(arrays: list[np.ndarray]) -> list[np.ndarray]:
@@ -81,3 +98,13 @@ class TritonPythonModel:
             )
             start = end
         return responses
+
+
+def add(path: Path, took_ns: int) -> None:
+    """Add to the figure in a file that the stages of an ensemble share, each in a process of its own."""
+    with path.open("a+", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        total = int(file.read() or 0) + took_ns
+        file.truncate(0)
+        file.write(str(total))

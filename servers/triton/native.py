@@ -1,20 +1,23 @@
-"""Triton's native backends, for the official image: the pytriton wheel has none of them. Written, not run.
+"""Triton's backends for our formats, by their own names, files and parameters.
 
-They load the artifact itself, without a Python process between: ``<model>/1/<filename>`` beside ``config.pbtxt``.
-Tensors keep the names our clients use; where the PyTorch backend cannot match them to the arguments of ``forward`` it
-goes by the order of the configuration, which is the model's own ("Model Configuration", section on its naming
-convention).
+The official image has them natively, which is written and not run. The pytriton wheel has none of them: there
+``model.py`` stands in under the same names, as one of Triton's Python-based backends, so that one ``config.pbtxt`` and
+one ``<model>/<version>/<filename>`` serve both.
+
+Tensors keep the names our clients use. A TorchScript file has none: where the PyTorch backend cannot match them to the
+arguments of ``forward`` it goes by the order of the configuration, which is the model's own ("PyTorch Backend", section
+on its naming convention); ``INPUT__0`` and its kin say no more than that order.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nightbench.errors import UsageError
-from nightbench.model import ModelSpec
+from nightbench.model import Format, ModelSpec
 from nightbench.server import OptionValue
 from servers.triton.config import config_pbtxt
 
-__all__ = ["NATIVE", "Native", "native_config_pbtxt"]
+__all__ = ["BACKENDS", "NATIVE", "Native", "native_config_pbtxt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +40,34 @@ NATIVE: Mapping[str, Native] = {
     "tensorrt": Native("model.plan", cpu=False),
 }
 
+BACKENDS: Mapping[Format, str] = {
+    Format.ONNX: "onnxruntime",
+    Format.TORCHSCRIPT: "pytorch",
+    Format.STAGES: "onnxruntime",
+    Format.TENSORRT: "tensorrt",
+}
+"""What serves a format; `Format.STAGES` each stage."""
+
 
 def native_config_pbtxt(
-    model: ModelSpec, options: Mapping[str, OptionValue], max_batch: int, threads: int, backend: str, *, gpu: bool
+    model: ModelSpec,
+    options: Mapping[str, OptionValue],
+    max_batch: int,
+    threads: int | None,
+    backend: str,
+    *,
+    gpu: bool,
+    version: int | None = None,
+    parameters: Mapping[str, str] | None = None,
 ) -> str:
     """The model's configuration for a backend of `NATIVE`: the same scheduling, the same threads.
 
-    `UsageError` for a backend that cannot run on a CPU, and as `config_pbtxt` does.
+    ``threads`` of ``None`` are the backend's own default. `UsageError` for a backend that cannot run on a CPU, and as
+    `config_pbtxt` does.
     """
     native = NATIVE[backend]
     if not gpu and not native.cpu:
         raise UsageError(f"Triton's {backend} backend needs a GPU; take onnxruntime or pytorch on a CPU")
-    parameters = {native.intra_op: str(threads), native.inter_op: "1"} if native.intra_op else {}
-    return config_pbtxt(model, options, max_batch, parameters, backend, "KIND_GPU" if gpu else "KIND_CPU")
+    told = {} if threads is None or not native.intra_op else {native.intra_op: str(threads), native.inter_op: "1"}
+    kind = "KIND_GPU" if gpu else "KIND_CPU"
+    return config_pbtxt(model, options, max_batch, {**told, **(parameters or {})}, backend, kind, version)

@@ -29,6 +29,13 @@ SETTINGS = Settings.from_environment()
 SPECS = servers.discover(SETTINGS.servers_path)
 ABSENT = {name: absent for name, spec in SPECS.items() if (absent := missing(spec))}
 MATRIX = Matrix(SETTINGS.home, SPECS)
+ALONE = {
+    "test_tf_standin.py": {"tensorflow-serving"},
+    "test_savedmodel_operators.py": {"tensorflow-serving"},
+    "test_triton_repository.py": {"triton"},
+    "test_arena_architectures.py": {name for name in SPECS if name.startswith("arena")},
+}
+"""Files of checks that are not made of every server, and whose they are."""
 SCRATCH: list[Path] = []
 """Temporary files of this run, where it could be given folders of its own."""
 
@@ -37,6 +44,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance")
     group.addoption("--server", action="append", default=[], help="a server to check; by default all that can run here")
     group.addoption("--remaining", action="store_true", help="leave out servers that passed all and have not changed")
+    group.addoption(
+        "--all-models", action="store_true", help="every model of model_repository/, not only the tiny ones"
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """What is about one server alone is left out where others are chosen."""
+    wanted = set(config.getoption("--server"))
+    return True if wanted and not wanted & ALONE.get(collection_path.name, wanted) else None
 
 
 def pytest_configure(config: pytest.Config) -> None:

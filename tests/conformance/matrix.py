@@ -14,8 +14,14 @@ NOT_ASKED = "\N{EN DASH}"
 
 
 def code_of(spec: ServerSpec) -> str:
-    """A hash of the server's folder: what passed before counts while that stays the same."""
-    files = sorted(path for path in spec.folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    """A hash of the server's folder, and of what it shares: what passed before counts while that stays the same."""
+    shared = [spec.folder.parent / "arena_common"] if spec.name.startswith("arena_") else []
+    files = sorted(
+        path
+        for folder in (spec.folder, *shared)
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    )
     joined = b"\0".join(part for path in files for part in (path.name.encode(), path.read_bytes()))
     return sha256(joined).hexdigest()[:12]
 

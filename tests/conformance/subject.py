@@ -83,7 +83,7 @@ class Subject:
     def model(self) -> ModelSpec:
         """The small image classifier, or the first model of the zoo that this server can serve at all."""
         models = zoo.models()
-        order = [models[PREFERRED], *models.values()]
+        order = [models[PREFERRED], *sorted(models.values(), key=lambda each: not each.name.startswith("tiny"))]
         return next(model for model in order if not set(model.formats).isdisjoint(self.spec.formats))
 
     @property

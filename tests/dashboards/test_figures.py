@@ -67,6 +67,14 @@ def test_a_server_keeps_its_colour_in_every_plot(night: NightSummary) -> None:
         assert looks.of(cell).colour == looks.colour(cell.server)
 
 
+def test_servers_that_share_a_colour_are_dashed_apart(night: NightSummary) -> None:
+    (first, *_) = _mobilenet(night)
+    servers = [f"server-{number:02}" for number in range(13)]
+    many = replace(night, cells=tuple(replace(first, server=name, cell_key=name) for name in servers), deployments=())
+    legend = Looks(many).legend
+    assert len({(look.colour, look.dash) for look in legend}) == len(servers)
+
+
 def test_doubted_points_are_hollow(night: NightSummary) -> None:
     figure = throughput.figure(_mobilenet(night), "p99", Looks(night))
     assert [symbol.endswith("-open") for symbol in _trace(figure, "flask").marker.symbol] == [False, True]

@@ -6,10 +6,17 @@ from pathlib import Path
 import pytest
 
 from export import zoo
+from export.formats.base import exporter
 from export.isolated import Prepared, prepare
 from nightbench.model import Format, ModelSpec, Precision
 from nightbench.stopping import never
 
+FORMATS = tuple(
+    each
+    for each in zoo.models()["tiny_cnn"].formats
+    # The rest takes an environment of its own, or a GPU.
+    if not exporter(each).environments and each is not Format.TENSORRT
+)
 COUNT = 6
 BATCHES = (1, 4)
 
@@ -43,4 +50,4 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def exports(folder: Path) -> Mapping[Format, Prepared]:
-    return {file_format: prepared_in(folder, file_format) for file_format in zoo.models()["tiny_cnn"].formats}
+    return {file_format: prepared_in(folder, file_format) for file_format in FORMATS}

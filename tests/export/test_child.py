@@ -22,9 +22,9 @@ def job(tiny: ModelSpec, tmp_path: Path) -> Job:
     return Job(tiny, Format.ONNX, Precision.FP32, "random", tmp_path / "cache", 2, (1,))
 
 
-def ending(job: Job, log: Path, code: str, timeout_s: float = 60) -> str:
+def ending(job: Job, log: Path, code: str, timeout_s: float = 60, memory_bytes: int | None = None) -> str:
     with pytest.raises(ExportError) as caught:
-        run_child(job, log, timeout_s, argv=(sys.executable, "-c", code))
+        run_child(job, log, timeout_s, argv=(sys.executable, "-c", code), memory_bytes=memory_bytes)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -73,6 +73,42 @@ def test_too_slow_is_ended_with_its_children(job: Job, tmp_path: Path) -> None:
     )
     assert "took longer than 3 s and was ended" in ending(job, tmp_path / "log", code, timeout_s=3)
     assert all(eventually_gone(int(pid)) for pid in pids.read_text().split())
+
+
+def test_memory_is_that_of_all_its_processes(job: Job, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    hoard = "hoard = bytearray(b'1') * 2**27; time.sleep(600)"  # 128 MiB
+    code = (
+        "import os, subprocess, sys, time, pathlib\n"
+        f"kid = subprocess.Popen([sys.executable, '-c', {'import time; ' + hoard!r}])\n"
+        f"pathlib.Path({str(pids)!r}).write_text(f'{{os.getpid()}} {{kid.pid}}')\n"
+        "print('allocating', file=sys.stderr, flush=True)\n" + hoard
+    )
+    sentence = ending(job, tmp_path / "log", code, 300, memory_bytes=3 * 2**26)  # neither alone
+    assert "GiB of memory and was ended, its limit being 0.2; raise 'memory_gib' of the suite's 'export'" in sentence
+    assert "its last words: allocating" in sentence
+    assert all(eventually_gone(int(pid)) for pid in pids.read_text().split())
+
+
+def test_what_it_leaves_behind_when_it_ends_is_ended_too(job: Job, tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys\n"
+        "kid = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], stdout=subprocess.DEVNULL)\n"
+        'print(\'{"error": "%d"}\' % kid.pid)'
+    )
+    assert eventually_gone(int(ending(job, tmp_path / "log", code).partition(" ")[0]))
+
+
+def test_of_much_noise_only_the_end_is_kept(job: Job, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("from an earlier run\n")
+    code = (
+        "import sys\nfor _ in range(60): sys.stderr.write('noise' * 2**18 + chr(10))\n"
+        "sys.stderr.write('the end'); sys.exit(1)"
+    )
+    assert "its last words: the end" in ending(job, log, code)
+    assert log.read_text().startswith("from an earlier run\n(much was printed before this")
+    assert log.stat().st_size < 40 * 2**20
 
 
 def test_stopped_is_ended_with_its_children(job: Job, tmp_path: Path) -> None:

@@ -9,18 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export import isolated, zoo
-from export.formats import onnx as onnx_format
+from export import isolated
 from export.isolated import Prepared
 from export.parity import check
 from export.pool import load_pool
 from nightbench.errors import ExportError
 from nightbench.model import Format, ModelSpec, Tolerance
 from nightbench.stopping import Stopped
-from tests.export.conftest import BATCHES, COUNT, prepared_in
+from tests.export.conftest import BATCHES, COUNT, FORMATS, prepared_in
 
 Exports = Mapping[Format, Prepared]
-FORMATS = zoo.models()["tiny_cnn"].formats
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
@@ -41,9 +39,11 @@ def test_another_process_gives_the_same_bytes(exports: Exports, file_format: For
 
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_nothing_of_this_machine_is_inside(exports: Exports, file_format: Format) -> None:
-    content = exports[file_format].artifact.path.read_bytes()
-    assert b"site-packages" not in content
-    assert str(Path(__file__).parents[2]).encode() not in content
+    path = exports[file_format].artifact.path
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        content = file.read_bytes()
+        assert b"site-packages" not in content
+        assert str(Path(__file__).parents[2]).encode() not in content
 
 
 def test_a_second_night_starts_no_process(exports: Exports, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +111,7 @@ def test_a_changed_weight_fails_parity(exports: Exports, tiny: ModelSpec, tmp_pa
     results = check(tiny, replace(good.artifact, path=path), good.pool, BATCHES)
     assert [result.passed for result in results] == [False, False]
     assert results[0].max_abs == pytest.approx(1e-3, rel=0.05)
-    assert "instead of" in results[0].detail
+    assert "differs by up to 0.001 from the reference" in results[0].detail
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
@@ -138,20 +138,6 @@ def test_a_fixed_batch_axis_fails_only_the_other_sizes(exports: Exports, tiny: M
     results = check(tiny, replace(good.artifact, path=path), good.pool, (1, 4))
     assert [result.passed for result in results] == [True, False]
     assert "fails at batch 4" in results[1].detail
-
-
-def test_where_torch_export_gives_up_tracing_is_used_and_said(
-    exports: Exports, tiny: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def give_up(*_: object) -> None:
-        raise RuntimeError("data-dependent control flow")
-
-    monkeypatch.setattr(onnx_format, "_by_torch_export", give_up)
-    path = tmp_path / "traced.onnx"
-    facts = onnx_format.EXPORTER.export(zoo.build(tiny, "random"), tiny, path)
-    assert (facts["exporter"], facts["opset"]) == ("tracing", "18")
-    good = exports[Format.ONNX]
-    assert all(result.passed for result in check(tiny, replace(good.artifact, path=path), good.pool, BATCHES))
 
 
 def test_a_failed_parity_is_returned_not_raised(exports: Exports, tiny: ModelSpec) -> None:

@@ -141,14 +141,14 @@ def test_a_changed_weight_or_word_fails_parity(spec: ModelSpec, prepared: Prepar
     weights: Mapping[str, Any] = load_file(other / "model.safetensors")
     weights["model.layers.2.mlp.up_proj.weight"].mul_(1.5)
     save_file(dict(weights), other / "model.safetensors", metadata={"format": "pt"})
-    assert "instead of" in broken(spec, prepared, other)
+    assert "is another text from byte" in broken(spec, prepared, other)
 
     other = shutil.copytree(prepared.artifact.path, tmp_path / "word")
     said = bytes(load_pool(prepared.pool)[1]["text"][0, :WORD_BYTES]).decode().strip()
     text = (other / "tokenizer.json").read_text()
     assert text.count(f'"Ġ{said}"') == 1
     (other / "tokenizer.json").write_text(text.replace(f'"Ġ{said}"', '"Ġwhy"'))
-    assert "instead of" in broken(spec, prepared, other)
+    assert "is another text from byte" in broken(spec, prepared, other)
 
 
 def test_an_empty_folder_is_a_failed_result(spec: ModelSpec, prepared: Prepared, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import pytest
 from export import zoo
 from export.artifact import weights_facts
 from export.draw import CALIBRATION, POOL, draw
-from export.repository import REPOSITORY, write_repository
 from nightbench.errors import ExportError, UsageError
 from nightbench.model import Draw, DType, ModelSpec, TensorSpec, Tolerance
 
@@ -94,12 +93,3 @@ def test_changed_local_weights_are_other_weights(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"other")
     assert weights_facts(str(tmp_path)) != before
     assert weights_facts("random") == {"weights": "random"}
-
-
-def test_the_tracked_model_repository_is_current(tmp_path: Path) -> None:
-    for path in write_repository(tmp_path, zoo.models().values()):
-        tracked = REPOSITORY / path.relative_to(tmp_path)
-        assert tracked.read_text() == path.read_text(), "run: python -m export.repository"
-    assert {path.name for path in tmp_path.iterdir()} == {
-        spec.name for spec in zoo.models().values() if not spec.language
-    }

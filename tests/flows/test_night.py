@@ -1,6 +1,6 @@
 """The order of a night: a step that fails costs its own cells and nothing else."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from nightbench.model import Artifact, Format, InputPool, Precision
 from nightbench.plan import Cell, Export, Plan, Replicate, Setup, expand
 from nightbench.server import Deployment, Protocol
 from tasks.export import Exported, Unusable
-from tasks.measure import Subject
 from tasks.missing import Why
+from tasks.subject import Subject
 
 GOOD, BROKEN = (Export(name, Format.ONNX, Precision.FP32, "random") for name in ("good", "broken"))
 ENVIRONMENT = Environment(Path("python"), Path("site"), "hash", "1.0", built=False, build_ns=0)
@@ -33,7 +33,10 @@ class Diary:
         self.lines.append(f"environment {server}")
         return ENVIRONMENT
 
-    def export(self, export: Export) -> Exported | Unusable:
+    def export(self, exports: Collection[Export]) -> Mapping[Export, Exported | Unusable]:
+        return {export: self._export(export) for export in exports}
+
+    def _export(self, export: Export) -> Exported | Unusable:
         self.lines.append(f"export {export.model}")
         if export is BROKEN:
             return Unusable(parity=True, detail="other numbers")
@@ -53,6 +56,9 @@ class Diary:
             yield Deployment(server, {}, 1, 0, None, None, "1.0", "hash", Path("log"))
         finally:
             self.lines.append(f"down {server}")
+
+    def check(self, subject: Subject) -> None:
+        self.lines.append(f"check {subject.deployment.server}")
 
     def measure(self, subject: Subject, cell: Cell) -> None:
         self.lines.append(f"measure {cell.setup.server}")
@@ -75,6 +81,7 @@ class Diary:
             deployed=self.deployed,
             calibrate=lambda exports: self.lines.append(f"calibrate {' '.join(export.model for export in exports)}"),
             canary=lambda number: self.lines.append(f"canary {number}"),
+            check=self.check,
             measure=self.measure,
             missing=self.leave_out,
             store=lambda: self.note("store"),
@@ -98,8 +105,8 @@ def test_a_server_is_taken_down_before_the_next_comes_up_and_results_are_stored_
     assert {first, second} == {"a", "b"}
     assert diary.lines[3:] == [
         *("calibrate good", "canary 1"),
-        *(f"up {first}", f"measure {first}", f"measure {first}", f"down {first}", "store"),
-        *(f"up {second}", f"measure {second}", f"measure {second}", f"down {second}", "store"),
+        *(f"up {first}", f"check {first}", f"measure {first}", f"measure {first}", f"down {first}", "store"),
+        *(f"up {second}", f"check {second}", f"measure {second}", f"measure {second}", f"down {second}", "store"),
         *("finish", "report", "store"),
     ]
 

@@ -7,6 +7,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,29 @@ def test_built_once(spec: ServerSpec, tmp_path: Path) -> None:
     assert events == []
     assert not again.built
     assert (again.python, again.fingerprint, again.build_ns) == (first.python, first.fingerprint, first.build_ns)
+
+
+@dataclass(frozen=True)
+class Tool:
+    """What has an environment without being a server."""
+
+    name: str
+    folder: Path
+    distribution: str
+
+    @property
+    def requirements(self) -> Path:
+        return self.folder / "requirements.txt"
+
+
+def test_what_is_no_server_has_one_as_well(spec: ServerSpec, tmp_path: Path) -> None:
+    root, events = tmp_path / "environments", list[str]()
+    tool = Tool("export-toy", spec.folder, "toy")
+    made = ensure_environment(tool, root, "pinned", events.append, tmp_path / "log")
+    assert (made.version, made.python.parents[1]) == ("1.2.3", root / f"export-toy-{made.fingerprint}")
+    assert events[0] == "building the environment of export-toy (first use)"
+    # By the same list, and yet apart: removing the one must not take the other away.
+    assert ensure(spec, root, []).built
 
 
 def test_other_requirements_are_another_environment(spec: ServerSpec, tmp_path: Path) -> None:

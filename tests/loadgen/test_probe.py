@@ -46,7 +46,11 @@ def test_the_right_answer_is_ready(serve, prober: Prober) -> None:
     ("action", "status", "detail"),
     [
         (http(b"\0" * 12), ProbeStatus.WRONG, "output 'y' differs by up to"),
-        (http(np.full(3, np.nan, "<f4").tobytes()), ProbeStatus.WRONG, "differs by up to nan"),
+        (
+            http(np.full(3, np.nan, "<f4").tobytes()),
+            ProbeStatus.WRONG,
+            "output 'y' holds 3 values of 3 that are not finite",
+        ),
         (http(b""), ProbeStatus.WRONG, "the answer cannot be read: the body has 0 bytes, not 12"),
         (http(b"loading", "503 Busy"), ProbeStatus.NOT_YET, "http_503: 503 Busy: loading"),
         (http(b"", "404 Not Found"), ProbeStatus.NOT_YET, "http_4xx: 404 Not Found"),

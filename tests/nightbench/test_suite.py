@@ -3,6 +3,7 @@
 import re
 from hashlib import sha256
 from pathlib import Path
+from textwrap import indent
 from typing import Any, get_args
 
 import pytest
@@ -192,8 +193,13 @@ DOCS = Path(__file__).parents[2] / "docs" / "suites.md"
 def test_the_manual_s_example_and_loads_are_suites(tmp_path: Path) -> None:
     (tmp_path / "arrivals.txt").write_text("0 # first\n1\n")
     manual = DOCS.read_text(encoding="utf-8")
-    (example,) = re.findall(r"```yaml\n(.*?)```", manual, re.DOTALL)
+    example, models = re.findall(r"```yaml\n(.*?)```", manual, re.DOTALL)
     assert parse_suite(example, "docs").measure.workers == 1
+    sweep = GOOD.replace("  - models: [m]\n", indent(models, "    ").replace("    models", "  - models", 1))
+    (tmp_path / "src/mypkg").mkdir(parents=True)
+    for name in ("model.onnx", "model.pt", "src/mypkg/net.py"):
+        (tmp_path / name).touch()
+    assert all(model.custom for model in parse_suite(sweep, "docs", tmp_path).sweeps[0].models)
     entries = re.findall(r"^\| `((?:closed|open|search): .*?)` \|", manual, re.MULTILINE)
     loads = [load_of(entry, tmp_path) for entry in entries]
     assert {type(load) for load in loads} == {ClosedLoop, OpenLoop, PeakShare, Search}

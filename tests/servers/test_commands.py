@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from nightbench.errors import DeploymentError
 from nightbench.model import Artifact, Precision
 from nightbench.server import OptionValue, ServeRequest
 from servers import discover
@@ -93,66 +92,3 @@ def test_nothing_is_started_in_process(tmp_path: Path) -> None:
     command = discover()["pytorch"].command(asked)
     assert command.argv == (str(asked.python),)
     assert command.env["OMP_NUM_THREADS"] == "2"
-
-
-@pytest.fixture
-def wheel(tmp_path: Path) -> Path:
-    """The parts of the pytriton wheel that are looked for, empty; and a libpython beside the interpreter."""
-    library = tmp_path / "env/lib"
-    root = library / "python3.11/site-packages/pytriton/tritonserver"
-    for part in (
-        "backends/python/libtriton_python.so",
-        "python_backend_stubs/3.11/triton_python_backend_stub",
-        "python_backend_stubs/3.12/triton_python_backend_stub",
-    ):
-        (root / part).parent.mkdir(parents=True, exist_ok=True)
-        (root / part).touch()
-    (library / "libpython3.11.so.1.0").touch()
-    return root
-
-
-def test_triton_gets_a_repository_a_backend_and_loopback_addresses(tmp_path: Path, wheel: Path) -> None:
-    asked = request(tmp_path, "triton", max_queue_size=64, max_batch_size=8)
-    command = discover()["triton"].command(asked)
-    given = flags(command.argv)
-    assert command.argv[0] == str(wheel / "bin/tritonserver")
-    for port, number in asked.ports.items():
-        assert given[f"--{port}-address"] == "127.0.0.1"
-        assert given[f"--{port}-port"] == str(number)
-    assert f"--backend-config=python,shm-region-prefix-name={tmp_path.name}_" in command.argv
-    assert command.env["PATH"].startswith(f"{tmp_path}/env/bin:")
-    assert str(tmp_path / "env/lib") in command.env["LD_LIBRARY_PATH"].split(":")
-
-    model = Path(given["--model-repository"]) / "toy"
-    config = (model / "config.pbtxt").read_text()
-    assert "max_batch_size: 8" in config
-    assert "max_queue_size: 64" in config
-    assert '"/models/toy.onnx"' in config
-    assert (model / "1/model.py").is_file()
-    backend = Path(given["--backend-directory"]) / "python"
-    assert {link.name: link.resolve() for link in backend.iterdir()} == {
-        "libtriton_python.so": wheel / "backends/python/libtriton_python.so",
-        "triton_python_backend_stub": wheel / "python_backend_stubs/3.11/triton_python_backend_stub",
-    }
-
-
-def test_triton_serves_what_it_is_told_to_where_clients_control_it(tmp_path: Path, wheel: Path) -> None:
-    given = flags(discover()["triton"].command(request(tmp_path, "triton", model_control_mode="explicit")).argv)
-    assert given["--model-control-mode"] == "explicit"
-    assert given["--load-model"] == "toy"
-
-
-def test_triton_serves_an_ensemble_of_three_models(tmp_path: Path, wheel: Path) -> None:
-    command = discover()["triton"].command(request(tmp_path, "triton", ensemble=True))
-    repository = Path(flags(command.argv)["--model-repository"])
-    named = {path.parent.name: path.read_text() for path in repository.glob("*/config.pbtxt")}
-    assert named.keys() == {"toy", "toy_preprocess", "toy_model"}
-    assert [name for name, text in named.items() if "/models/toy.onnx" in text] == ["toy_model"]
-
-
-def test_triton_without_a_backend_for_this_python_says_which_it_has(tmp_path: Path, wheel: Path) -> None:
-    (wheel / "python_backend_stubs/3.11/triton_python_backend_stub").unlink()
-    (wheel / "python_backend_stubs/3.11").rmdir()
-    with pytest.raises(DeploymentError, match=r"no Python backend for python3\.11; it has 3\.12") as caught:
-        discover()["triton"].command(request(tmp_path, "triton"))
-    assert caught.value.kind == "no_environment"

@@ -1,15 +1,22 @@
 """OpenVINO's options on their way to the runtime, and what its Model Server is given to serve."""
 
 import json
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from http.client import HTTPConnection
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from export.formats.base import Work, exporter
 from nightbench.model import Artifact, Format, Precision
 from nightbench.server import Command, OptionValue, ServeRequest
 from servers.openvino import SERVER, model_server
-from tests.servers.toy import MODEL
+from tests.servers.raw import ask
+from tests.servers.running import running, serve_request
+from tests.servers.toy import MODEL, export_onnx
 
 
 def request(workdir: Path, **options: OptionValue) -> ServeRequest:
@@ -74,6 +81,33 @@ def test_the_model_server_runs_the_same_bytes_with_the_same_settings(tmp_path: P
         ],
         "monitoring": {"metrics": {"enable": True}},
     }
+
+
+def test_the_model_server_gets_both_files_of_an_ir(tmp_path: Path) -> None:
+    asked = request(tmp_path)
+    folder = tmp_path / "ir"
+    folder.mkdir()
+    for name in ("model.xml", "model.bin"):
+        (folder / name).write_text(name)
+    model_server.command(replace(asked, artifact=replace(asked.artifact, format=Format.OPENVINO, path=folder)))
+    served = tmp_path / "models/toy/1"
+    assert {each.name: each.read_text() for each in served.iterdir()} == {
+        "model.xml": "model.xml",
+        "model.bin": "model.bin",
+    }
+
+
+def test_it_serves_its_own_ir(tmp_path: Path) -> None:
+    source, path = tmp_path / "toy.onnx", tmp_path / "ir"
+    export_onnx(source)
+    # Only the source is asked for: an IR is made from ONNX alone.
+    work = Work(MODEL, "random", Precision.FP32, partial(pytest.fail), dict, lambda form, at: source, {})
+    exporter(Format.OPENVINO).export(work, path)
+    artifact = Artifact("toy", Format.OPENVINO, Precision.FP32, "random", path, "0" * 64, 1)
+    asked = serve_request(SERVER, artifact, tmp_path)
+    with running(asked, SERVER, "/healthz") as server, closing(HTTPConnection("127.0.0.1", server.port())) as own:
+        for batch in (1, 3):
+            ask(own, batch)
 
 
 def test_a_hint_stands_in_for_a_number_of_streams_but_never_beside_one(tmp_path: Path) -> None:

@@ -206,6 +206,59 @@ def test_requests_of_a_batch_run_together_and_get_their_own_answers(handler: Mod
     assert int((tmp_path / "load_time_ns").read_text()) > 0
 
 
+class PredictionError(Exception):
+    """Stands in for the one exception that TorchServe makes an error of the client's of."""
+
+    def __init__(self, message: str, error_code: int) -> None:
+        super().__init__(message)
+        self.error_code = error_code
+
+
+def ask_grpc(handler: ModuleType, context: Context, sent: Sequence[dict[str, bytes]]) -> list[bytes | str]:
+    """Parameters by name, as gRPC brings them: without headers, and all of no content type."""
+    context.headers = [{name: {"content-type": ""} for name in each} for each in sent]
+    requests = [{name: bytearray(value) for name, value in each.items()} for each in sent]
+    answers: list[bytes | str] = handler.Served(context).answers(requests, context)
+    return answers
+
+
+def test_grpc_gets_the_same_bytes_as_http(handler: ModuleType, tmp_path: Path) -> None:
+    image, ids = inputs(3)
+    body = image.tobytes() + ids.tobytes()
+    over_http = ask(handler, Context(tmp_path, batch_size=1), [(body, BINARY, "3")])
+    assert ask_grpc(handler, Context(tmp_path, batch_size=1), [{"body": body, "X-Batch": b"3"}]) == over_http
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ({}, "the parameter 'body' is missing"),
+        ({"body": bytes(ITEM_BYTES)}, "X-Batch is ''"),
+        ({"body": bytes(ITEM_BYTES), "X-Batch": b"\xff"}, "X-Batch is "),
+        ({"body": bytes(ITEM_BYTES), "X-Batch": b"2"}, "the body has 72 bytes; a batch of 2 has 144"),
+    ],
+)
+def test_what_does_not_fit_is_an_error_over_grpc(
+    handler: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: dict[str, bytes], said: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "ts", ModuleType("ts"))
+    monkeypatch.setitem(sys.modules, "ts.utils", ModuleType("ts.utils"))
+    monkeypatch.setitem(sys.modules, "ts.utils.util", SimpleNamespace(PredictionException=PredictionError))
+    with pytest.raises(PredictionError) as caught:
+        ask_grpc(handler, Context(tmp_path, batch_size=1), [sent])
+    assert str(caught.value).startswith(said)
+    assert caught.value.error_code == 400
+
+
+def test_what_does_not_fit_spoils_no_other_over_grpc(handler: ModuleType, tmp_path: Path) -> None:
+    image, ids = inputs(1)
+    good = {"body": image.tobytes() + ids.tobytes(), "X-Batch": b"1"}
+    first, second = ask_grpc(handler, Context(tmp_path, batch_size=8), [{"body": b"short", "X-Batch": b"1"}, good])
+    assert first == b""
+    assert isinstance(second, bytes)
+    np.testing.assert_allclose(np.frombuffer(second, "<f4", 5), reference(image, ids)[0][0], atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("kind", "batch", "said"),
     [

@@ -3,21 +3,25 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from nightbench.errors import UsageError
-from nightbench.model import DType, TensorSpec
+from nightbench.model import Draw, DType, TensorSpec
 from nightbench.server import OptionValue
 from servers.triton import SERVER
-from servers.triton.config import config_pbtxt, ensemble_configs
+from servers.triton.config import config_pbtxt
+from servers.triton.ensemble import ensemble_pbtxt
 from servers.triton.native import NATIVE, native_config_pbtxt
+from servers.triton.warmup import item
 from tests.servers.toy import MODEL
 
 PLAIN = """\
 name: "toy"
 backend: "python"
+version_policy { all { } }
 max_batch_size: 32
 input [
   {
@@ -171,34 +175,84 @@ def test_tritons_own_schema_reads_it(options: dict[str, OptionValue], backend: s
     assert [(tensor.name, list(tensor.dims)) for tensor in config.input] == [("image", [3, 4]), ("ids", [3])]
 
 
-def test_warm_up_asks_zeros_of_every_input() -> None:
+def test_warm_up_names_a_file_of_seeded_data_for_every_input() -> None:
     (warmup,) = parsed(config_pbtxt(MODEL, {"model_warmup": 3})).model_warmup
     assert (warmup.batch_size, warmup.count) == (1, 3)
-    assert {name: (list(given.dims), given.zero_data) for name, given in warmup.inputs.items()} == {
-        "image": ([3, 4], True),
-        "ids": ([3], True),
-    }
+    named = {name: (list(given.dims), given.input_data_file) for name, given in warmup.inputs.items()}
+    assert named == {"image": ([3, 4], "input_0"), "ids": ([3], "input_1")}
+    files = item(MODEL)
+    assert {name: len(data) for name, data in files.items()} == {"input_0": 3 * 4 * 4, "input_1": 3 * 8}
+    assert files == item(MODEL) != item(replace(MODEL, seed=1))
+    assert np.isfinite(np.frombuffer(files["input_0"], "<f4")).all()
 
 
-def test_an_ensemble_answers_under_the_models_name_and_leads_to_the_model() -> None:
-    texts = ensemble_configs(MODEL, {"dynamic_batching": True, "model_warmup": 1}, 8, {"artifact": "/a.onnx"})
-    whole, first, second = (parsed(texts[name]) for name in ("toy", "toy_preprocess", "toy_model"))
+def test_warm_up_stays_within_a_vocabulary() -> None:
+    ids = TensorSpec("ids", DType.INT64, (200,), draw=Draw.INTEGER, high=7)
+    mask = TensorSpec("mask", DType.INT64, (200,), draw=Draw.ONES)
+    drawn, ones = (np.frombuffer(data, "<i8") for data in item(replace(MODEL, inputs=(ids, mask))).values())
+    assert (drawn.min(), drawn.max()) == (0, 6)
+    assert (ones == 1).all()
+
+
+def test_one_version_or_all_that_are_there() -> None:
+    assert parsed(config_pbtxt(MODEL, {})).version_policy.HasField("all")
+    largest = 2**60 - 1
+    policy = parsed(config_pbtxt(MODEL, {}, version=largest)).version_policy
+    assert list(policy.specific.versions) == [largest]
+
+
+def test_optimisation_is_told_only_where_it_is_not_the_default() -> None:
+    assert not parsed(config_pbtxt(MODEL, {"graph_level": 0})).HasField("optimization")
+    assert parsed(config_pbtxt(MODEL, {"graph_level": -1})).optimization.graph.level == -1
+    config = parsed(native_config_pbtxt(MODEL, {"cuda_graphs": True}, 32, 1, "tensorrt", gpu=True))
+    assert config.optimization.cuda.graphs
+
+
+def test_rate_limiting_gives_all_copies_one_turn() -> None:
+    (group,) = parsed(config_pbtxt(MODEL, {"rate_limit": "execution_count", "instance_count": 2})).instance_group
+    assert [(each.name, each.count) for each in group.rate_limiter.resources] == [("execution", 1)]
+    assert not parsed(config_pbtxt(MODEL, {"rate_limit": "off"})).instance_group[0].HasField("rate_limiter")
+
+
+PIXELS = TensorSpec("pixels", DType.FP32, (3, 4))
+FIRST = replace(MODEL, name="first", outputs=(PIXELS,))
+SECOND = replace(MODEL, name="second", inputs=(PIXELS,), outputs=MODEL.outputs[:1])
+WHOLE = replace(MODEL, outputs=MODEL.outputs[:1])
+
+
+def test_an_ensemble_hands_each_step_what_an_earlier_one_gave() -> None:
+    whole = parsed(ensemble_pbtxt(WHOLE, (FIRST, SECOND), 8, version=5))
     assert (whole.platform, whole.max_batch_size) == ("ensemble", 8)
     steps = whole.ensemble_scheduling.step
-    assert [step.model_name for step in steps] == ["toy_preprocess", "toy_model"]
-    assert dict(steps[0].output_map) == dict(steps[1].input_map) == {"image": "prepared_image", "ids": "prepared_ids"}
-    assert dict(steps[1].output_map) == {"scores": "scores", "doubled": "doubled"}
-    assert list(first.output) != list(second.output)
-    assert not first.HasField("dynamic_batching")
-    assert not first.parameters
-    assert second.HasField("dynamic_batching")
-    assert second.parameters["artifact"].string_value == "/a.onnx"
+    assert [(step.model_name, step.model_version) for step in steps] == [("first", 5), ("second", 5)]
+    assert dict(steps[0].input_map) == {"image": "image", "ids": "ids"}
+    assert dict(steps[0].output_map) == dict(steps[1].input_map) == {"pixels": "first.pixels"}
+    assert dict(steps[1].output_map) == {"scores": "scores"}
+
+
+def test_a_name_that_steps_share_means_what_the_last_of_them_gave() -> None:
+    again = replace(FIRST, outputs=FIRST.inputs)
+    whole = parsed(ensemble_pbtxt(MODEL, (again, replace(MODEL, name="second")), 8))
+    first, second = whole.ensemble_scheduling.step
+    assert dict(first.output_map) == dict(second.input_map) == {"image": "first.image", "ids": "first.ids"}
+    assert dict(second.output_map) == {"scores": "scores", "doubled": "doubled"}
+    assert {step.model_version for step in (first, second)} == {-1}
+
+
+def test_stages_that_do_not_meet_are_refused_in_a_sentence() -> None:
+    other = replace(FIRST, outputs=(replace(PIXELS, shape=(4, 3)),))
+    with pytest.raises(UsageError, match=r"step second takes pixels FP32\[3, 4\].* it is FP32\[4, 3\]; let"):
+        ensemble_pbtxt(WHOLE, (other, SECOND), 8)
+    with pytest.raises(UsageError, match=r"step second takes pixels .* there are image, ids"):
+        ensemble_pbtxt(WHOLE, (SECOND,), 8)
+    with pytest.raises(UsageError, match="model toy gives doubled"):
+        ensemble_pbtxt(MODEL, (FIRST, SECOND), 8)
 
 
 def test_an_ensemble_of_a_scalar_is_refused() -> None:
     scalar = replace(MODEL, outputs=(TensorSpec("score", DType.FP16, ()),))
-    with pytest.raises(UsageError, match="has the scalar score"):
-        ensemble_configs(scalar, {}, 8, {})
+    with pytest.raises(UsageError, match="take no scalar, and score is one"):
+        ensemble_pbtxt(scalar, (scalar,), 8)
 
 
 def test_native_backends_get_the_same_threads_and_their_own_device() -> None:

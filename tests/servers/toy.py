@@ -1,6 +1,8 @@
 """A tiny model whose answers are known without any of the libraries under test."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +29,8 @@ def inputs(batch: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return rng.standard_normal((batch, 3, 4)).astype("<f4"), rng.integers(0, 99, (batch, 3)).astype("<i8")
 
 
-def export_torchscript(path: Path) -> None:
+def _torch() -> tuple[Any, tuple[Any, Any]]:
+    """The model for PyTorch, and an example of its inputs."""
     import torch
 
     class Toy(torch.nn.Module):
@@ -38,8 +41,23 @@ def export_torchscript(path: Path) -> None:
         def forward(self, image: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             return image.flatten(1) @ self.weight, ids * 2
 
-    example = (torch.zeros(2, 3, 4), torch.zeros(2, 3, dtype=torch.int64))
-    torch.jit.save(torch.jit.trace(Toy().eval(), example), str(path))
+    return Toy().eval(), (torch.zeros(2, 3, 4), torch.zeros(2, 3, dtype=torch.int64))
+
+
+def export_torchscript(path: Path) -> None:
+    import torch
+
+    module, example = _torch()
+    jit: Any = torch.jit  # not annotated by torch
+    jit.save(jit.trace(module, example), str(path))
+
+
+def export_torch_export(path: Path) -> None:
+    import torch
+
+    module, example = _torch()
+    batch = {0: torch.export.Dim.DYNAMIC}
+    torch.export.save(torch.export.export(module, example, dynamic_shapes=(batch, batch)), path)
 
 
 def export_onnx(path: Path) -> None:
@@ -64,7 +82,15 @@ def export_onnx(path: Path) -> None:
     onnx.save(model, str(path))
 
 
+_EXPORTS: Mapping[Format, tuple[str, Callable[[Path], None]]] = {
+    Format.ONNX: (".onnx", export_onnx),
+    Format.TORCHSCRIPT: (".pt", export_torchscript),
+    Format.TORCH_EXPORT: (".pt2", export_torch_export),
+}
+
+
 def artifact(format_: Format, folder: Path) -> Artifact:
-    path = folder / ("toy.onnx" if format_ is Format.ONNX else "toy.pt")
-    (export_onnx if format_ is Format.ONNX else export_torchscript)(path)
+    suffix, export = _EXPORTS.get(format_, _EXPORTS[Format.TORCHSCRIPT])
+    path = folder / f"toy{suffix}"
+    export(path)
     return Artifact("toy", format_, Precision.FP32, "random", path, "0" * 64, path.stat().st_size)

@@ -8,7 +8,7 @@ from servers.raw_http import serve_command
 
 __all__ = ["SERVER"]
 
-FLAWS = ("none", "dies_at_start", "dies_under_load", "answers_wrongly", "never_answers")
+FLAWS = ("none", "dies_at_start", "dies_under_load", "answers_wrongly", "mixes_batches", "never_answers")
 
 
 def command(request: ServeRequest) -> Command:

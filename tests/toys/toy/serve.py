@@ -47,6 +47,8 @@ def main() -> None:
             with torch.inference_mode():
                 answer = model(torch.from_numpy(array))
             first = answer[0] if isinstance(answer, tuple) else answer
+            if args.flaw == "mixes_batches":
+                first = first.flip(0)
             payload = (first + (args.flaw == "answers_wrongly")).numpy().tobytes()
             self.send_response(200)
             self.send_header("Content-Length", str(len(payload)))

@@ -1,0 +1,1 @@
+"""The page of Inference Arena: its four questions, answered from one run."""

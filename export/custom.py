@@ -1,0 +1,143 @@
+"""Models built by a user's own factory. Their code runs here, in the exporting process, and nowhere else."""
+
+import random
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from export.draw import CALIBRATION, Arrays, draw
+from export.failure import one_line
+from nightbench.custom_entries import source_sha256
+from nightbench.errors import ExportError
+from nightbench.model import Custom, ModelSpec
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["build", "checked_answers"]
+
+_BATCHES = (2, 3)
+"""Two, since a shape that is right at one size may have been written down for it."""
+
+
+def build(spec: ModelSpec) -> "torch.nn.Module":
+    """What the factory of ``spec`` returns, in evaluation mode, a tuple out; asked at two batch sizes.
+
+    Random numbers are seeded before it is called, so that it returns the same weights each time. Raises `ExportError`
+    where it does not, cannot be called, or computes something else than ``spec`` says.
+    """
+    import torch
+
+    module = _made(spec)
+    for batch in _BATCHES:
+        tensors = [torch.from_numpy(array) for array in draw(spec, batch, CALIBRATION).values()]
+        try:
+            with torch.no_grad():  # not inference_mode: what a module remembers from it could not be exported
+                outputs = module(*tensors)
+        except Exception as error:
+            raise ExportError(
+                f"model {spec.name} fails on {batch} items of its inputs: {one_line(error)}; "
+                "correct the model, or 'inputs' (their order, shape, dtype and high)"
+            ) from error
+        if isinstance(outputs, torch.Tensor):
+            module, outputs = _tupled(module), (outputs,)
+        if not isinstance(outputs, tuple) or not all(isinstance(each, torch.Tensor) for each in outputs):
+            raise ExportError(
+                f"model {spec.name} returns a {type(outputs).__name__}; let it return a tensor, or tensors in a tuple"
+            )
+        checked_answers(spec, [output.numpy() for output in outputs], batch)
+    return module
+
+
+def _made(spec: ModelSpec) -> "torch.nn.Module":
+    import torch
+
+    custom = spec.custom
+    if custom is None or custom.factory is None:
+        raise ExportError(
+            f"model {spec.name} is an exported file and measured as it is; this needs a model that a factory builds"
+        )
+    try:
+        unchanged = source_sha256(custom) == custom.sha256
+    except (OSError, ValueError):
+        unchanged = False
+    if not unchanged:
+        raise ExportError(f"{_who(spec)} has changed since this run was planned; start a new one")
+    factory = _factory(spec, custom)
+    random.seed(spec.seed)
+    np.random.seed(spec.seed)
+    torch.manual_seed(spec.seed)
+    try:
+        module = factory()
+    except (Exception, SystemExit) as error:
+        raise ExportError(f"{_who(spec)} raised {one_line(error)}") from error
+    if not isinstance(module, torch.nn.Module):
+        raise ExportError(f"{_who(spec)} returned a {type(module).__name__}; let it return a torch.nn.Module")
+    module = module.eval().requires_grad_(False)
+    types = {each.dtype for each in module.parameters() if each.is_floating_point()} - {torch.float32}
+    if types:
+        raise ExportError(f"{_who(spec)} returned weights in {types.pop()}; let it return them in torch.float32")
+    return module
+
+
+def checked_answers(spec: ModelSpec, answers: list[Any], count: int) -> Arrays:
+    """The outputs by name, if they are ``count`` items of what ``spec`` says, and finite. Raises `ExportError`."""
+    if len(answers) != len(spec.outputs):
+        names = ", ".join(output.name for output in spec.outputs)
+        raise ExportError(f"model {spec.name} gives {len(answers)} outputs, not {len(spec.outputs)} ({names})")
+    for output, answer in zip(spec.outputs, answers, strict=True):
+        want = (count, *output.shape), np.dtype(output.dtype.numpy)
+        if (answer.shape, answer.dtype) != want:
+            raise ExportError(
+                f"model {spec.name}: output {output.name!r} is {answer.dtype}{answer.shape} for {count} items, and "
+                f"shall be {want[1]}{want[0]}; correct the model or its 'outputs' (a shape must not hang on values)"
+            )
+        if not np.isfinite(answer).all():
+            raise ExportError(f"model {spec.name}: output {output.name!r} is not finite in the original itself")
+    return {output.name: answer for output, answer in zip(spec.outputs, answers, strict=True)}
+
+
+def _who(spec: ModelSpec) -> str:
+    return f"model {spec.name}: factory {spec.custom.factory if spec.custom else ''}"
+
+
+def _factory(spec: ModelSpec, custom: Custom) -> Callable[[], object]:
+    name, _, function = (custom.factory or "").partition(":")
+    module = _import(spec, name, custom.folder)
+    factory = getattr(module, function, None)
+    if not callable(factory):
+        raise ExportError(f"{_who(spec)} is not there: {module.__file__} has no function {function!r}")
+    found: Callable[[], object] = factory
+    return found
+
+
+def _import(spec: ModelSpec, name: str, folder: Path) -> ModuleType:
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))  # last: a file of theirs called `types.py` must not stand in for Python's
+    try:
+        module = import_module(name)
+    except (Exception, SystemExit) as error:
+        raise ExportError(f"{_who(spec)} cannot be imported: {one_line(error)}") from error
+    if not Path(module.__file__ or "/").resolve().is_relative_to(folder.resolve()):
+        raise ExportError(f"{_who(spec)} is hidden by {module.__file__}, which has the same name; rename the module")
+    return module
+
+
+def _tupled(module: "torch.nn.Module") -> "torch.nn.Module":
+    """One that returns a lone tensor, as the zoo's are: a tuple of tensors out, however few."""
+    import torch
+
+    class Tupled(torch.nn.Module):
+        def __init__(self, inner: torch.nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return (self.inner(*tensors),)
+
+    return Tupled(module).eval()

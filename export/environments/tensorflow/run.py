@@ -1,0 +1,61 @@
+"""Answers from a SavedModel. Runs in this folder's own environment, imports nothing of nightbench.
+
+``run.py FOLDER THREADS``. Standard input and output carry messages of `multiprocessing.connection`, of bytes and never
+of pickles: first a letter, then what it says. ``A``: arrays by name, as an .npz; ``E``: an error, one sentence. The
+first message, an ``A`` without arrays, says that it is ready. It ends with its standard input.
+"""
+
+import io
+import os
+import sys
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+
+import numpy as np
+
+
+def packed(arrays: Mapping[str, np.ndarray]) -> bytes:
+    into = io.BytesIO()
+    np.savez(into, **arrays)
+    return b"A" + into.getvalue()
+
+
+def unpacked(message: bytes) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(message[1:]), allow_pickle=False) as file:
+        return dict(file)
+
+
+def failed(error: Exception) -> bytes:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return b"E" + f"{type(error).__name__}: {lines[0] if lines else ''}".encode()
+
+
+def main(folder: str, threads: int, asked: Connection, answered: Connection) -> None:
+    try:
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        model = tf.saved_model.load(folder)  # owns what the signature works on
+        signature = model.signatures["serving_default"]
+    except Exception as error:  # noqa: BLE001  whatever it is, it is the answer
+        answered.send_bytes(failed(error))
+        return
+    answered.send_bytes(packed({}))
+    while True:
+        try:
+            inputs = unpacked(asked.recv_bytes())
+        except EOFError:
+            return
+        try:
+            answers = signature(**{name: tf.constant(array) for name, array in inputs.items()})
+            message = packed({name: answer.numpy() for name, answer in answers.items()})
+        except Exception as error:  # noqa: BLE001
+            message = failed(error)
+        answered.send_bytes(message)
+
+
+if __name__ == "__main__":
+    answers = Connection(os.dup(1), readable=False)
+    os.dup2(2, 1)  # C++ libraries print too
+    main(sys.argv[1], int(sys.argv[2]), Connection(os.dup(0), writable=False), answers)
