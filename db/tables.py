@@ -160,10 +160,12 @@ wire_parity = Table(
     *(Column(name, Double, nullable=False) for name in ("max_abs", "max_rel", "rmse", "nrmse", "cosine")),
     Column("top1_agreement", Double),
     Column("top5_agreement", Double),
+    Column("items", Integer, nullable=False),
+    Column("answered", Boolean, nullable=False),
     Column("passed", Boolean, nullable=False),
     Column("detail", Text, nullable=False),
     ForeignKeyConstraint(["run_id", "deployment_id"], ["deployments.run_id", "deployments.deployment_id"]),
-    not_negative("max_abs", "max_rel", "rmse", "nrmse", "top1_agreement", "top5_agreement"),
+    not_negative("max_abs", "max_rel", "rmse", "nrmse", "top1_agreement", "top5_agreement", "items"),
     CheckConstraint("batch > 0", name="batch_positive"),
 )
 

@@ -10,15 +10,16 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from export import models
-from export.cache import Cache, Request
+from export.cache import Cache, NotCached, Request
 from export.custom_file import adopt, file_facts, given_as
 from export.environments import ENVIRONMENTS
 from export.formats.base import Work, exporter, graph_facts, versions
+from export.gpu import gpu_facts
 from export.tensors import tensors
 from nightbench.errors import ExportError
 from nightbench.model import Artifact, Format, ModelSpec, Precision, TensorSpec
 
-__all__ = ["export_model", "weights_facts"]
+__all__ = ["export_model", "found_artifact", "weights_facts"]
 
 _VERSION = 1
 """Raised when a manifest says more than before, or something else."""
@@ -33,7 +34,10 @@ def weights_facts(weights: str) -> Mapping[str, str]:
     folder = Path(weights)
     if weights == "random" or not folder.is_dir():
         return {"weights": weights}
-    states = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
+    try:
+        states = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
+    except OSError as error:
+        raise ExportError(f"weights {error.filename} cannot be read: {error.strerror}") from error
     lines = [f"{path.relative_to(folder)} {state.st_size} {state.st_mtime_ns}" for path, state in states]
     return {"weights": weights, "files": sha256("\n".join(lines).encode()).hexdigest()}
 
@@ -54,6 +58,7 @@ def export_model(
             "model": graph_facts(spec),
             **weights_facts(weights),
             **file_facts(spec),
+            **(gpu_facts() if "gpu" in kind.needs else {}),
             "format": file_format,
             "precision": precision,
             "exporter": kind.version,
@@ -103,3 +108,13 @@ def export_model(
 
 def _tensors(stored: Any) -> tuple[TensorSpec, ...]:
     return TypeAdapter(tuple[TensorSpec, ...]).validate_python(stored)
+
+
+def found_artifact(
+    spec: ModelSpec, file_format: Format, precision: Precision, weights: str, root: Path
+) -> Artifact | None:
+    """The artifact, if it lies whole in the cache at ``root``, whatever it was compared with."""
+    try:
+        return export_model(spec, file_format, precision, weights, Cache(root, may_make=False), {})[0]
+    except NotCached:
+        return None

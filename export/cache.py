@@ -60,7 +60,8 @@ class Entry:
     sha256: str
     size_bytes: int
     made_ns: int
-    """How long making it took, when it was made, without other entries that it needed and had made on the way."""
+    """How long making it took, when it was made, without other entries that it needed and had made, or waited for, on
+    the way."""
     peak_rss_bytes: int
     """The most memory this process held meanwhile, or one that it started for it; 0 where that was not noted."""
     facts: Mapping[str, Any]
@@ -108,11 +109,15 @@ def _write(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; the kernel drops it when this process ends, however that happens."""
+def _locked(folder: Path) -> Iterator[int]:
+    """Hold the folder's lock, and tell how many nanoseconds another process had it.
+
+    The kernel drops it when this process ends, however that happens.
+    """
     with (folder / "lock").open("w") as file:
+        asked_ns = time.monotonic_ns()
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield time.monotonic_ns() - asked_ns
 
 
 @dataclass(slots=True)
@@ -125,7 +130,7 @@ class Cache:
     rebuilt: list[str] = field(default_factory=list)
     """One sentence for each entry that was found broken and made anew."""
     _spent_ns: int = 0
-    """On all entries made so far."""
+    """On all entries made so far, and on waiting for other processes to make theirs."""
 
     def get(self, request: Request, make: Make) -> Entry:
         """The entry, made if need be. Raises `ExportError` when making it fails."""
@@ -137,7 +142,8 @@ class Cache:
             raise NotCached(broken or f"{folder} does not exist")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with _locked(folder):
+            with _locked(folder) as waited_ns:
+                self._spent_ns += waited_ns
                 entry, broken = self._find(folder)  # another process may have made it meanwhile
                 if entry is not None:
                     return entry

@@ -10,8 +10,10 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import psutil
 from pydantic import TypeAdapter, ValidationError
 
+from export.descendants import apart_bytes, descendants, end
 from export.failure import last_line
 from export.formats.base import THREADS
 from export.job import Job, Prepared
@@ -56,9 +58,9 @@ def run_child(
 
     Raises `ExportError` with one sentence when the job fails, or when the child crashes, is killed, takes longer than
     ``timeout_s`` or holds more than ``memory_bytes``; `Stopped` soon after ``should_stop`` turns true. Whatever
-    happens, no process of its group is left.
+    happens, no process of its group is left, nor one that it started in another and that was seen to be its own.
 
-    Memory is what the group holds, looked at from outside. A limit of the kernel's on address space or data
+    Memory is what all of these hold, looked at from outside. A limit of the kernel's on address space or data
     (``RLIMIT_AS``, ``RLIMIT_DATA``) would bind each process alone and count what is only reserved, which torch and its
     like do by the GiB; and what it breaks ends in whatever way a library fails, not in a sentence.
     """
@@ -76,7 +78,8 @@ def run_child(
             start_new_session=True,  # a group of its own, to be ended as a whole
         )
         _offer_first(child.pid)
-        watch = partial(_watch, child.pid, noise.fileno(), start, memory_bytes)
+        seen: set[psutil.Process] = set()
+        watch = partial(_watch, child.pid, seen, log, start, memory_bytes)
         try:
             stdout = _stdout(child, question, timeout_s, should_stop, watch, purpose)
         except subprocess.TimeoutExpired:
@@ -90,13 +93,15 @@ def run_child(
                 f"raise 'memory_gib' of the suite's 'export'{_last_words(log, start)}"
             ) from None
         finally:
+            seen |= descendants(child.pid)  # before it ends: they are its own no more then
             with suppress(ProcessLookupError):  # whom the child left behind, though it ended by itself
                 os.killpg(child.pid, signal.SIGKILL)
+            end(seen)
             child.wait()  # but not for the end of its output, which somebody who left the group may hold open
             for pipe in filter(None, (child.stdin, child.stdout)):
                 with suppress(OSError):
                     pipe.close()
-            _trim(noise.fileno(), start)
+            _trim(log, start)
     reply = _parse(stdout)
     if reply.prepared is not None:
         return reply.prepared
@@ -138,10 +143,11 @@ class _TooLargeError(Exception):
         self.held = held
 
 
-def _watch(group: int, noise: int, start: int, memory_bytes: int | None) -> None:
-    """Look at what the child's processes hold and print; `_TooLargeError` if they hold too much."""
-    _trim(noise, start)
-    if memory_bytes is not None and (held := group_bytes(group)) > memory_bytes:
+def _watch(child: int, seen: set[psutil.Process], log: Path, start: int, memory_bytes: int | None) -> None:
+    """Look at what the child's processes are, hold and print; `_TooLargeError` if they hold too much."""
+    _trim(log, start)
+    seen |= descendants(child)
+    if memory_bytes is not None and (held := group_bytes(child) + apart_bytes(seen, child)) > memory_bytes:
         raise _TooLargeError(held)
 
 
@@ -151,13 +157,16 @@ def _offer_first(pid: int) -> None:
         Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
 
 
-def _trim(noise: int, start: int) -> None:
+def _trim(log: Path, start: int) -> None:
     """Keep the end alone of what was written after ``start``, if it is too much; the child goes on after it."""
-    size = os.fstat(noise).st_size
-    if size - start > _NOISE_BYTES:
-        end = os.pread(noise, _LAST_BYTES, size - _LAST_BYTES)
-        os.ftruncate(noise, start)
-        os.write(noise, b"(much was printed before this and is left out)\n" + end)
+    with log.open("r+b", buffering=0) as file:  # not for appending: the child may write in between
+        noise = file.fileno()
+        size = os.fstat(noise).st_size
+        if size - start > _NOISE_BYTES:
+            last = os.pread(noise, _LAST_BYTES, size - _LAST_BYTES)
+            kept = b"(much was printed before this and is left out)\n" + last
+            os.pwrite(noise, kept, start)
+            os.ftruncate(noise, start + len(kept))
 
 
 def _parse(stdout: bytes) -> Answer:

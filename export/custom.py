@@ -3,6 +3,7 @@
 import random
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +15,8 @@ from export.draw import CALIBRATION, Arrays, draw
 from export.failure import one_line
 from nightbench.custom_entries import source_sha256
 from nightbench.errors import ExportError
-from nightbench.model import Custom, ModelSpec
+from nightbench.model import Custom, ModelSpec, Tolerance
+from nightbench.parity import difference
 
 if TYPE_CHECKING:
     import torch
@@ -23,35 +25,84 @@ __all__ = ["build", "checked_answers"]
 
 _BATCHES = (2, 3)
 """Two, since a shape that is right at one size may have been written down for it."""
+_SHARE_OF_LARGEST = 1e-3
+"""Of an output's largest value: how far an item may stand from itself among others. Sums are taken in another order
+for another batch, which moves fp32 by a hundredth of this."""
 
 
 def build(spec: ModelSpec) -> "torch.nn.Module":
-    """What the factory of ``spec`` returns, in evaluation mode, a tuple out; asked at two batch sizes.
+    """What the factory of ``spec`` returns, in evaluation mode, a tuple out; asked at several batch sizes.
 
-    Random numbers are seeded before it is called, so that it returns the same weights each time. Raises `ExportError`
-    where it does not, cannot be called, or computes something else than ``spec`` says.
+    Random numbers are seeded before it is called, so that it returns the same weights each time: it is called twice to
+    see that it does. Raises `ExportError` where it does not, cannot be called, or computes something else than ``spec``
+    says, or for an item something else each time, or among others.
     """
+    weights = _weights(_made(spec))  # the first is gone before there is a second: it may be large
+    module = _made(spec)
+    if _weights(module) != weights:
+        raise ExportError(
+            f"{_who(spec)} returned other weights when called again; let it load them, or draw them from PyTorch's, "
+            "NumPy's or Python's random numbers, which are seeded"
+        )
+    for batch in _BATCHES:
+        items = draw(spec, batch, CALIBRATION)
+        module, answers = _asked(spec, module, items)
+    _, again = _asked(spec, module, items)
+    _compare(spec, again, answers, "gives other answers to the same items when asked again; let it draw no numbers")
+    alone = [_asked(spec, module, {name: array[[item]] for name, array in items.items()})[1] for item in range(batch)]
+    _compare(
+        spec,
+        {name: np.concatenate([each[name] for each in alone]) for name in answers},
+        answers,
+        f"mixes the items of a batch: one alone is answered otherwise than among {batch}; keep the first axis apart",
+    )
+    return module
+
+
+def _asked(spec: ModelSpec, module: "torch.nn.Module", items: Arrays) -> "tuple[torch.nn.Module, Arrays]":
+    """The answers to ``items`` by name, and the module, which returns a tuple from then on. Raises `ExportError`."""
     import torch
 
-    module = _made(spec)
-    for batch in _BATCHES:
-        tensors = [torch.from_numpy(array) for array in draw(spec, batch, CALIBRATION).values()]
-        try:
-            with torch.no_grad():  # not inference_mode: what a module remembers from it could not be exported
-                outputs = module(*tensors)
-        except Exception as error:
-            raise ExportError(
-                f"model {spec.name} fails on {batch} items of its inputs: {one_line(error)}; "
-                "correct the model, or 'inputs' (their order, shape, dtype and high)"
-            ) from error
-        if isinstance(outputs, torch.Tensor):
-            module, outputs = _tupled(module), (outputs,)
-        if not isinstance(outputs, tuple) or not all(isinstance(each, torch.Tensor) for each in outputs):
-            raise ExportError(
-                f"model {spec.name} returns a {type(outputs).__name__}; let it return a tensor, or tensors in a tuple"
-            )
-        checked_answers(spec, [output.numpy() for output in outputs], batch)
-    return module
+    count = len(next(iter(items.values())))
+    # Copies, since a model may write into what it is given.
+    tensors = [torch.from_numpy(array.copy()) for array in items.values()]
+    try:
+        with torch.no_grad():  # not inference_mode: what a module remembers from it could not be exported
+            outputs = module(*tensors)
+    except Exception as error:
+        raise ExportError(
+            f"model {spec.name} fails on {count} items of its inputs: {one_line(error)}; "
+            "correct the model, or 'inputs' (their order, shape, dtype and high)"
+        ) from error
+    if isinstance(outputs, torch.Tensor):
+        module, outputs = _tupled(module), (outputs,)
+    if not isinstance(outputs, tuple) or not all(isinstance(each, torch.Tensor) for each in outputs):
+        raise ExportError(
+            f"model {spec.name} returns a {type(outputs).__name__}; let it return a tensor, or tensors in a tuple"
+        )
+    return module, checked_answers(spec, [output.numpy() for output in outputs], count)
+
+
+def _compare(spec: ModelSpec, got: Arrays, want: Arrays, fault: str) -> None:
+    """`ExportError` where the answers differ by more than rounding, and by more than `ModelSpec.tolerance` allows."""
+    for name, wish in want.items():
+        largest = float(np.abs(wish.astype(np.float64)).max(initial=0.0))
+        rounding = Tolerance(max_abs=_SHARE_OF_LARGEST * largest)
+        if difference(got[name], wish, rounding) and (said := difference(got[name], wish, spec.tolerance)):
+            raise ExportError(f"model {spec.name} {fault} (output {name!r}: {said})")
+
+
+def _weights(module: "torch.nn.Module") -> str:
+    """A hash of the module's parameters and buffers, but for those that have no plain values yet, or ever."""
+    import torch
+
+    digest = sha256()
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        plain = tensor.layout is torch.strided and not tensor.is_quantized and not tensor.is_meta
+        if plain and not torch.nn.parameter.is_lazy(tensor):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(errors="replace"))
+            digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _made(spec: ModelSpec) -> "torch.nn.Module":

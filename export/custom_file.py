@@ -7,7 +7,7 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 from export.failure import one_line
-from export.signature import Declared, declared, external_data, load, read_signature
+from export.signature import Declared, declared, external_data, external_tensors, load, read_signature
 from nightbench.custom_entries import source_sha256
 from nightbench.errors import ExportError
 from nightbench.model import Format, ModelSpec, Precision, TensorSpec
@@ -33,7 +33,10 @@ def file_facts(spec: ModelSpec) -> Mapping[str, str]:
     path = _path(spec)
     if path is None or path.suffix != ".onnx":
         return {}
-    lines = [f"{_digest(each)}  {each.name}\n" for each in external_data(load(path), path)]
+    try:
+        lines = [f"{_digest(each)}  {each.name}\n" for each in external_data(load(path), path)]
+    except OSError as error:
+        raise ExportError(f"{path} has weights in {error.filename}, which cannot be read: {error.strerror}") from error
     return {"data": sha256("".join(lines).encode()).hexdigest()} if lines else {}
 
 
@@ -55,7 +58,7 @@ def adopt(spec: ModelSpec, target: Path) -> Mapping[str, str]:
 
 
 def _adopt_onnx(spec: ModelSpec, path: Path, target: Path) -> Mapping[str, str]:
-    import onnx
+    from onnx.external_data_helper import load_external_data_for_tensor
 
     model = load(path)
     files = external_data(model, path)
@@ -75,7 +78,8 @@ def _adopt_onnx(spec: ModelSpec, path: Path, target: Path) -> Mapping[str, str]:
     if size > _LARGEST_ONNX_BYTES:
         raise ExportError(f"{path} and its weights are {size / 2**30:.1f} GiB, and one ONNX file holds less than 2 GiB")
     try:
-        onnx.load_external_data_for_model(model, str(path.parent))
+        for tensor in external_tensors(model):
+            load_external_data_for_tensor(tensor, str(path.parent))
     except Exception as error:
         raise ExportError(f"{path}: its external data cannot be read: {one_line(error)}; copy it again") from error
     target.write_bytes(model.SerializeToString(deterministic=True))

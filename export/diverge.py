@@ -40,20 +40,28 @@ _CUT = "cut"
 
 
 def diverges_at(
-    spec: ModelSpec, artifact: Artifact, output: int, inputs: Arrays, tools: Mapping[str, Path], deadline_s: float
+    spec: ModelSpec,
+    artifact: Artifact,
+    output: int,
+    inputs: Arrays,
+    tools: Mapping[str, Path],
+    deadline_s: float,
+    scratch: Path | None = None,
 ) -> str | None:
     """The layer behind which output number ``output`` strays for ``inputs``, as ``features.3 (aten.conv2d)``.
 
     Where time runs out, at ``deadline_s`` of `time.monotonic`, it is between two layers. ``None`` where none could be
     found: the model is no PyTorch module or cannot be followed, or its layers, exported anew, do not stray. Whatever
-    goes wrong on the way is told on standard output; nothing is raised.
+    goes wrong on the way is told on standard output; nothing is raised. What is exported on the way lies in a folder
+    that is made in ``scratch``, for who finds it after this process was killed; where temporary files lie by default.
     """
     if spec.language or spec.stages or (spec.custom is not None and spec.custom.file is not None):
         return None
     try:
         graph = _graph(spec, artifact.weights)
-        with TemporaryDirectory(prefix="nightbench-diverge-") as folder:
-            search = _Search(spec, artifact, graph, inputs, tools, Path(folder), deadline_s)
+        with TemporaryDirectory(prefix="nightbench-diverge-", dir=scratch) as folder:
+            parts = spec.outputs[output].parts
+            search = _Search(spec, artifact, graph, inputs, tools, Path(folder), deadline_s, parts)
             return search.blame(_leaf(graph, output))
     except Exception as error:  # noqa: BLE001  a search for reasons must not cost the result that it is to explain
         print(f"no diverging layer of {spec.name} in {artifact.format}: {one_line(error)}")
@@ -132,6 +140,8 @@ class _Search:
     tools: Mapping[str, Path]
     folder: Path
     deadline_s: float
+    parts: tuple[int, ...]
+    """Of the output; they are those of every layer that has an axis of their length."""
     known: "dict[Node, bool | None]" = field(default_factory=dict)
 
     def blame(self, leaf: "Node") -> str | None:
@@ -215,7 +225,8 @@ class _Search:
         spec = replace(self.spec, outputs=(TensorSpec(_CUT, DType.FP32, tuple(want.shape[1:])),), classifier=False)
         path = self._exported(spec, front, self.artifact.format, self.artifact.precision)
         got = exporter(self.artifact.format).open(path, spec, self.tools)(self.inputs)
-        told = compare(_CUT, len(want), got[_CUT], want, Tolerance(None, max_nrmse=self._bound))
+        parts = self.parts if sum(self.parts) in want.shape[1:] else ()
+        told = compare(_CUT, len(want), got[_CUT], want, Tolerance(None, max_nrmse=self._bound), parts=parts)
         print(f"{_name(node)}: {told.detail or f'differs by {told.nrmse:.3g} of its RMS'}")
         return not told.passed
 

@@ -2,15 +2,22 @@
 
 import re
 
-__all__ = ["last_line", "one_line", "plain"]
+__all__ = ["clean", "last_line", "one_line", "plain"]
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_UNSTORABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
+"""Control characters, NUL being one that PostgreSQL refuses, and lone surrogates, which UTF-8 does."""
 _LONGEST = 300
+
+
+def clean(text: str) -> str:
+    """The text with a mark in place of what could not be stored or sent."""
+    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def plain(text: str) -> str:
     """The text without colours and line breaks, cut to a readable length."""
-    words = " ".join(_ANSI.sub("", text).split())
+    words = " ".join(clean(_ANSI.sub("", text)).split())
     return words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "…"
 
 

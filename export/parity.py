@@ -19,12 +19,14 @@ from export.pool import load_pool
 from nightbench.model import Artifact, InputPool, ModelSpec
 from nightbench.parity import OutputParity, compare_all, incomparable, tolerance_at
 
-__all__ = ["BATCHES", "check", "checked"]
+__all__ = ["BATCHES", "check", "checked", "explained"]
 
 BATCHES = (1, 4, 8)
 
-_VERSION = 2
+_VERSION = 3
 """Raised when a figure changes its meaning."""
+_LAYERS_VERSION = 1
+"""Likewise, when the search for layers does."""
 
 
 def check(
@@ -47,44 +49,53 @@ def check(
         run = f"the artifact does not load: {one_line(error)}"
     tolerance = tolerance_at(spec, artifact.precision, artifact.weights)
     results: list[OutputParity] = []
-    computed: set[int] = set()
     for batch in batches:
         got = run if isinstance(run, str) else _answers(run, inputs, batch)
         if isinstance(got, str):
             results += (
-                incomparable(output.name, batch, got, classes=spec.classifier and not position)
+                incomparable(output.name, batch, got, classes=spec.classifier and not position, answered=False)
                 for position, output in enumerate(spec.outputs)
             )
             continue
-        computed.add(batch)
         taken = _wrapped(pool.count, batch)
         wish = {name: array[taken] for name, array in want.items()}
         results += compare_all(
             spec.outputs, batch, [got], [wish], tolerance, classifier=spec.classifier, language=spec.language
         )
-    return _explained(spec, artifact, inputs, tools, results, computed)
+    return tuple(results)
 
 
-def _explained(
+def explained(
     spec: ModelSpec,
     artifact: Artifact,
-    inputs: Arrays,
-    tools: Mapping[str, Path],
+    pool: InputPool,
     results: Sequence[OutputParity],
-    computed: set[int],
-) -> tuple[OutputParity, ...]:
-    """With the layer where each output goes wrong that failed although it was ``computed`` at that batch size."""
+    tools: Mapping[str, Path],
+    scratch: Path,
+) -> dict[str, str | None]:
+    """The layer where each output goes wrong that was computed and failed at some batch size; see `diverges_at`."""
+    inputs, _ = load_pool(pool)
     deadline_s = time.monotonic() + BUDGET_S
-    blamed = {each.output for each in results if not each.passed and each.batch in computed}
-    layers = {
-        output.name: diverges_at(spec, artifact, position, inputs, tools, deadline_s)
+    blamed = {each.output for each in results if _computed(each)}
+    return {
+        output.name: diverges_at(spec, artifact, position, inputs, tools, deadline_s, scratch)
         for position, output in enumerate(spec.outputs)
         if output.name in blamed
     }
-    return tuple(
-        each if each.passed or each.batch not in computed else replace(each, diverges_at=layers[each.output])
-        for each in results
-    )
+
+
+def _computed(result: OutputParity) -> bool:
+    """Whether it failed by its numbers, so that there is a layer to blame."""
+    return not result.passed and result.answered
+
+
+def cpu_model() -> str:
+    """Runtimes choose their kernels by it, and so round in other ways; empty where it cannot be told."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 def _wrapped(count: int, batch: int) -> Any:
@@ -115,7 +126,11 @@ def checked(
     cache: Cache,
     tools: Mapping[str, Path],
 ) -> tuple[OutputParity, ...]:
-    """`check`, cached for the same bytes, pool, tolerance and runtime."""
+    """`check`, cached for the same bytes, pool, tolerance, runtime and kind of CPU, with the layers that stray.
+
+    Those are looked for once the verdict is in the cache, and no second time: a search that was killed, for its memory
+    or its time, costs the next process its explanation, not the verdict.
+    """
     request = Request(
         label=f"{spec.name}-{artifact.format}-{artifact.precision}-parity",
         suffix=".json",
@@ -128,6 +143,7 @@ def checked(
             "tolerance": asdict(tolerance_at(spec, artifact.precision, artifact.weights)),
             "parity": _VERSION,
             "runtime": runtime_version(exporter(artifact.format)),
+            "cpu": cpu_model(),
         },
         purpose=f"checking {spec.name} in {artifact.format}",
     )
@@ -137,5 +153,18 @@ def checked(
         path.write_text(json.dumps(results, indent=2, allow_nan=False) + "\n")
         return {"passed": all(result["passed"] for result in results)}
 
-    entry = cache.get(request, make)
-    return tuple(OutputParity(**result) for result in json.loads(entry.path.read_text()))
+    verdict = cache.get(request, make)
+    results = tuple(OutputParity(**result) for result in json.loads(verdict.path.read_text()))
+    if not any(map(_computed, results)):
+        return results
+
+    def search(path: Path) -> Mapping[str, Any]:
+        layers = {} if verdict.cached else explained(spec, artifact, pool, results, tools, path.parent)
+        path.write_text(json.dumps(layers, indent=2) + "\n")
+        return {"searched": not verdict.cached}
+
+    asked = replace(request, label=f"{request.label}-layers", facts={**request.facts, "layers": _LAYERS_VERSION})
+    # To say that nothing was found takes no child process: also who may not make anything says so.
+    known = (Cache(cache.root) if verdict.cached else cache).get(asked, search)
+    layers = json.loads(known.path.read_text())
+    return tuple(replace(each, diverges_at=layers.get(each.output)) if _computed(each) else each for each in results)

@@ -55,6 +55,7 @@ def quantise_static(source: Path, examples: Arrays, target: Path) -> dict[str, s
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,
+            nodes_to_exclude=_behind_products(prepared),
         )
         return _finished(written, prepared, target)
 
@@ -87,6 +88,22 @@ def _prepared(source: Path, folder: Path) -> Path:
     # Symbolic inference gives up on models that ONNX's own can do.
     quant_pre_process(source, prepared, skip_symbolic_shape=True)
     return prepared
+
+
+def _behind_products(path: Path) -> list[str]:
+    """The nodes no convolution or matrix product follows: integers would save nothing there, and where a detector
+    joins boxes in pixels with probabilities, the step of the one leaves nothing of the other."""
+    import onnx
+
+    graph = onnx.load(path).graph
+    feeding: set[str] = set()
+    behind: list[str] = []
+    for node in reversed(graph.node):
+        if node.op_type in _PRODUCTS or feeding & set(node.output):
+            feeding |= set(node.input)
+        else:
+            behind.append(node.name)
+    return behind
 
 
 def _finished(written: Path, prepared: Path, target: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.failure import one_line
+from export.onnx_file import graphs
 from nightbench.custom_entries import Signature, usual_draw
 from nightbench.errors import ExportError
 from nightbench.model import DType, TensorSpec
@@ -12,7 +13,11 @@ from nightbench.model import DType, TensorSpec
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Declared", "declared", "external_data", "load", "read_signature"]
+__all__ = ["LARGEST_BYTES", "Declared", "declared", "external_data", "external_tensors", "load", "read_signature"]
+
+LARGEST_BYTES = 2**29
+"""Of a file that is read outside the process that exports, which alone has a limit on its memory: reading one takes
+about twice its size."""
 
 
 def load(path: Path) -> "onnx.ModelProto":
@@ -34,9 +39,9 @@ def load(path: Path) -> "onnx.ModelProto":
 
 def external_data(model: "onnx.ModelProto", path: Path) -> tuple[Path, ...]:
     """The files beside ``path`` that hold weights of its model. Raises `ExportError` where one is not there."""
-    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+    from onnx.external_data_helper import ExternalDataInfo
 
-    names = {ExternalDataInfo(each).location for each in model.graph.initializer if uses_external_data(each)}
+    names = {ExternalDataInfo(each).location for each in external_tensors(model)}
     for name in sorted(names):
         file = path.parent / name
         if Path(name).is_absolute() or ".." in Path(name).parts:
@@ -46,8 +51,29 @@ def external_data(model: "onnx.ModelProto", path: Path) -> tuple[Path, ...]:
     return tuple(path.parent / name for name in sorted(names))
 
 
+def external_tensors(model: "onnx.ModelProto") -> tuple["onnx.TensorProto", ...]:
+    """Every tensor that keeps its values in another file: weights and constants, of inner graphs and functions too."""
+    from onnx.external_data_helper import uses_external_data
+
+    tensors: list[onnx.TensorProto] = []
+    for graph in graphs(model):
+        tensors += getattr(graph, "initializer", ())  # a function has none
+        for attribute in (each for node in graph.node for each in node.attribute):
+            tensors += (attribute.t, *attribute.tensors)
+    return tuple(each for each in tensors if uses_external_data(each))
+
+
 def read_signature(path: Path) -> Signature:
-    """Inputs and outputs of the file, the batch axis left out. Raises `ExportError`."""
+    """Inputs and outputs of the file, the batch axis left out. Raises `ExportError`, also for one too large to read."""
+    try:
+        size_bytes = path.stat().st_size
+    except OSError as error:
+        raise ExportError(f"{path} cannot be read: {error.strerror}") from error
+    if size_bytes > LARGEST_BYTES:
+        raise ExportError(
+            f"{path} has {size_bytes / 2**30:.1f} GiB, and what it takes and gives is only read from files of up to "
+            f"{LARGEST_BYTES / 2**30:.1f}; give 'inputs' and 'outputs'"
+        )
     inputs, outputs = declared(load(path), path)
     return (
         tuple(usual_draw(_sized(each, path)) for each in inputs),

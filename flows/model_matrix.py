@@ -1,6 +1,7 @@
 """Every model in every format and precision: what is there, how well it agrees, what it took."""
 
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,13 @@ from export.formats.base import exporter
 from export.isolated import Prepared
 from launch.here import absent
 from nightbench.errors import NightbenchError
-from nightbench.model import Format, ModelSpec, Precision
+from nightbench.model import Artifact, Format, ModelSpec, Precision
 from nightbench.plan import Export
 
 __all__ = ["Entry", "entries", "every_export", "printed", "told"]
+
+_MADE = ("size", "export took", "peak memory")
+_AGREES = ("max abs", "RMS share", "cosine", "top-1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,8 @@ class Entry:
 
     export: Export
     prepared: Prepared | None = None
+    artifact: Artifact | None = None
+    """Exported, but not compared at the batch sizes that are asked for."""
     failure: str | None = None
     lacks: tuple[str, ...] = ()
     """What this machine would need for it."""
@@ -33,7 +39,7 @@ class Entry:
         if self.failure is not None:
             return "failed"
         if self.prepared is None:
-            return "not exported"
+            return "not exported" if self.artifact is None else "not compared"
         return "within tolerance" if all(each.passed for each in self.prepared.parity) else "strays"
 
     @property
@@ -55,25 +61,40 @@ def every_export(
     ]
 
 
-def entries(exports: Iterable[Export], prepare: Callable[[Export], Prepared | None], width: int) -> Iterator[Entry]:
-    """An entry for each, as it is done, ``width`` at a time. What ``prepare`` raises is its failure."""
+def entries(
+    exports: Iterable[Export], look: Callable[[Export, Callable[[], bool]], Entry], width: int
+) -> Generator[Entry]:
+    """An entry for each, as it is done, ``width`` at a time. What ``look`` raises is its failure.
+
+    It is given what turns true when the caller wants no more, and should return soon after. Of each model the first
+    goes ahead of the rest, so that none waits for its inputs, or for the file that it is made from, to be made.
+    """
+    over = threading.Event()
 
     def entry(export: Export) -> Entry:
         if lacks := absent(exporter(export.format).needs):
             return Entry(export, lacks=lacks)
         try:
-            return Entry(export, prepare(export))
+            return look(export, over.is_set)
         except NightbenchError as error:
             return Entry(export, failure=str(error))
 
+    every = list(exports)
+    first = list({export.model: export for export in reversed(every)}.values())
     with ThreadPoolExecutor(width, thread_name_prefix="export") as threads:
-        for done in as_completed([threads.submit(entry, export) for export in exports]):
-            yield done.result()
+        try:
+            for wave in (first, [export for export in every if export not in first]):
+                for done in as_completed([threads.submit(entry, export) for export in wave]):
+                    yield done.result()
+        finally:
+            over.set()
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 def told(entry: Entry) -> dict[str, Any]:
     """Everything about it, as JSON values."""
     export, prepared = entry.export, entry.prepared
+    artifact = entry.artifact if prepared is None else prepared.artifact
     said: dict[str, Any] = {
         "model": export.model,
         "format": export.format,
@@ -82,17 +103,20 @@ def told(entry: Entry) -> dict[str, Any]:
         "state": entry.state,
         "failure": entry.failure,
     }
-    if prepared is None:
+    if artifact is None:
         return said
-    artifact = prepared.artifact
-    return said | {
+    said |= {
         "sha256": artifact.sha256,
         "size_bytes": artifact.size_bytes,
         "export_ns": artifact.export_ns,
         "peak_rss_bytes": artifact.peak_rss_bytes,
         "reproducible": artifact.reproducible,
-        "cached": prepared.cached,
         "exporter": dict(artifact.exporter),
+    }
+    if prepared is None:
+        return said
+    return said | {
+        "cached": prepared.cached,
         "parity": [
             {
                 "output": each.output,
@@ -116,23 +140,21 @@ def told(entry: Entry) -> dict[str, Any]:
 def printed(entry: Entry) -> dict[str, str]:
     """Its row in the terminal: of several outputs and batch sizes, the one that stands farthest away."""
     export, prepared = entry.export, entry.prepared
+    artifact = entry.artifact if prepared is None else prepared.artifact
     row = {"model": export.model, "format": str(export.format), "precision": str(export.precision)}
+    if artifact is None:
+        return row | dict.fromkeys((*_MADE, *_AGREES), "") | {"state": entry.failure or entry.state}
+    made = (fmt.size(artifact.size_bytes), fmt.in_words(artifact.export_ns), fmt.size(artifact.peak_rss_bytes))
+    row |= zip(_MADE, made, strict=True)
     if prepared is None:
-        return (
-            row
-            | dict.fromkeys(("size", "export took", "peak memory", "max abs", "RMS share", "cosine", "top-1"), "")
-            | {"state": entry.failure or entry.state}
-        )
-    artifact = prepared.artifact
+        return row | dict.fromkeys(_AGREES, "") | {"state": entry.state}
     worst = max(prepared.parity, key=lambda each: (not each.passed, each.nrmse))
     strays = f"; it strays first at {worst.diverges_at}" if worst.diverges_at else ""
-    return row | {
-        "size": fmt.size(artifact.size_bytes),
-        "export took": fmt.in_words(artifact.export_ns),
-        "peak memory": fmt.size(artifact.peak_rss_bytes),
-        "max abs": fmt.scientific(worst.max_abs),
-        "RMS share": fmt.scientific(worst.nrmse),
-        "cosine": f"{worst.cosine:.7f}",
-        "top-1": "" if worst.top1_agreement is None else f"{worst.top1_agreement:.0%}",
-        "state": entry.state if worst.passed else f"strays: {worst.detail}{strays}",
-    }
+    agrees = (
+        fmt.scientific(worst.max_abs),
+        fmt.scientific(worst.nrmse),
+        f"{worst.cosine:.7f}",
+        "" if worst.top1_agreement is None else f"{worst.top1_agreement:.0%}",
+    )
+    row |= zip(_AGREES, agrees, strict=True)
+    return row | {"state": entry.state if worst.passed else f"strays: {worst.detail}{strays}"}

@@ -1,7 +1,7 @@
 """The input pool as the engine uses it: distinct inputs, their reference answers, and requests made of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from loadgen.protocols.base import Tensors
 from nightbench.errors import NightbenchError
 from nightbench.model import TensorSpec
-from nightbench.parity import scale
+from nightbench.parity import Part, scales
 
 __all__ = ["Pool", "rotation"]
 
@@ -26,6 +26,8 @@ class Pool:
     count: int
     inputs: Mapping[str, NDArray[Any]]
     outputs: Mapping[str, NDArray[Any]]
+    parts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """`TensorSpec.parts` of the outputs."""
 
     @classmethod
     def read(cls, path: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> "Pool":
@@ -42,7 +44,8 @@ class Pool:
         counts = {len(array) for tensors in taken.values() for array in tensors.values()}
         if len(counts) != 1 or counts == {0}:
             raise NightbenchError(f"input pool {path}: its tensors hold {sorted(counts)} items, not one number")
-        return cls(count=counts.pop(), inputs=taken["in"], outputs=taken["out"])
+        parts = {spec.name: spec.parts for spec in outputs}
+        return cls(count=counts.pop(), inputs=taken["in"], outputs=taken["out"], parts=parts)
 
     def request(self, start: int, batch: int) -> Tensors:
         """Inputs of ``batch`` consecutive items from ``start`` on, wrapping round."""
@@ -52,9 +55,9 @@ class Pool:
         """The reference's answers to `request` with the same arguments."""
         return {name: _take(array, start, batch) for name, array in self.outputs.items()}
 
-    def scales(self) -> dict[str, float]:
+    def scales(self) -> dict[str, tuple[Part, ...]]:
         """How large each output is, for `nightbench.parity.difference`."""
-        return {name: scale(array) for name, array in self.outputs.items()}
+        return {name: scales(array, self.parts.get(name, ())) for name, array in self.outputs.items()}
 
 
 def rotation(pool: Pool, inputs: Sequence[TensorSpec], batch: int, seed: int) -> list[int]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,10 @@ class Unanswered(NightbenchError):
     """A request that got no answer, and why."""
 
 
+class Unreadable(Unanswered):
+    """A request whose answer is none of this model's."""
+
+
 def rehearse(
     ask: Callable[[Tensors], Tensors],
     pool: Pool,
@@ -46,7 +51,8 @@ def rehearse(
 ) -> tuple[OutputParity, ...]:
     """Ask for each item of ``pool``, ``batch`` at a time, the last request filled up with the first items.
 
-    One result an output. A request that stays `Unanswered` fails them all. Raises `Stopped` soon after ``should_stop``
+    One result an output; it says so where time ended before all items were compared. A request that stays `Unanswered`
+    fails them all. Raises `Stopped` soon after ``should_stop``
     turns true.
     """
     got: list[Tensors] = []
@@ -59,13 +65,22 @@ def rehearse(
             got.append(ask(pool.request(start, batch)))
         except Unanswered as error:
             return tuple(
-                incomparable(output.name, batch, f"cannot be had: {error}", classes=classifier and not position)
+                incomparable(
+                    output.name,
+                    batch,
+                    f"cannot be had: {error}",
+                    classes=classifier and not position,
+                    answered=isinstance(error, Unreadable),
+                )
                 for position, output in enumerate(outputs)
             )
         want.append(pool.expected(start, batch))
         if time.monotonic() > enough_s:
             break
-    return compare_all(outputs, batch, got, want, tolerance, classifier=classifier, language=language)
+    found = compare_all(outputs, batch, got, want, tolerance, classifier=classifier, language=language)
+    items = min(len(got) * batch, pool.count)
+    short = f"only {items} of {pool.count} items were compared in {_ENOUGH_S:g} s" if items < pool.count else ""
+    return tuple(replace(each, items=items, detail="; ".join(filter(None, (each.detail, short)))) for each in found)
 
 
 def rehearse_server(
@@ -118,7 +133,7 @@ def _asking(endpoint: Endpoint, model: ModelSpec, batch: int) -> Iterator[Callab
             # Shared memory that the server does not take, or the machine does not have.
             raise Unanswered(str(error)) from error
         except ValueError as error:
-            raise Unanswered(f"the answer cannot be read: {error}") from error
+            raise Unreadable(f"the answer cannot be read: {error}") from error
         raise Unanswered(f"{reply.outcome.label}: {reply.detail}")
 
     try:

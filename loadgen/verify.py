@@ -7,7 +7,7 @@ from loadgen.job import Job
 from loadgen.pool import Pool
 from loadgen.protocols.base import Tensors
 from nightbench.model import Tolerance
-from nightbench.parity import difference
+from nightbench.parity import Part, difference
 
 __all__ = ["HELD_BYTES", "Keeper", "strays", "wrong_rows"]
 
@@ -53,7 +53,7 @@ class Keeper:
             self._every *= 2
 
 
-def strays(got: Tensors, want: Tensors, tolerance: Tolerance, scales: Mapping[str, float]) -> str | None:
+def strays(got: Tensors, want: Tensors, tolerance: Tolerance, scales: Mapping[str, Sequence[Part]]) -> str | None:
     """How ``got`` strays from the reference, in words; ``None`` if every output passes for it.
 
     What passes is the business of `nightbench.parity`; ``scales`` are those of the whole pool.

@@ -9,6 +9,7 @@ there is a tie, and doubted figures do not compete.
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from math import isfinite
 
 from nightbench.errors import UsageError
 from nightbench.figures import Estimate
@@ -46,6 +47,11 @@ class Metric(StrEnum):
     def higher_is_better(self) -> bool:
         return self is Metric.THROUGHPUT
 
+    @property
+    def doubted_as(self) -> str:
+        """The name that `nightbench.figures.Doubt.figures` give the figure that it is made from."""
+        return self.value if self in {Metric.P50, Metric.P99} else "throughput_rps"
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -78,8 +84,12 @@ class Level:
             case Metric.CPU:
                 return self.cpu_ns_per_request
 
-    def doubted(self, metric: Metric) -> bool:
-        return any(doubt.whole_cell or metric.value in doubt.figures for doubt in self.cell.doubts)
+    def doubted(self, metric: Metric | None = None) -> bool:
+        """Whether the figure of ``metric`` is; without one, whether everything here is."""
+        return any(
+            doubt.whole_cell or (metric is not None and metric.doubted_as in doubt.figures)
+            for doubt in self.cell.doubts
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +118,8 @@ class Standing:
     metric: Metric
     concurrency: int
     leaders: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    """Who did not compete, since its figure is doubted or missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +138,16 @@ def arena(
     night: NightSummary,
     models: Collection[str],
     price_per_hour: float,
-    written: Mapping[str, Sequence[Written]],
+    written: Callable[[CellSummary], Sequence[Written]],
     shared: Sequence[Written] = (),
 ) -> Arena:
     """The answers of the one of ``models`` that the run measured.
 
-    ``written`` names what is written for each server; one that is not there is somebody else's. `UsageError` where
+    ``written`` says what is written for the setup of a cell: nothing for somebody else's server. `UsageError` where
     the price is no price, or the run has no closed loop of one of the models, or has several of them.
     """
-    if not price_per_hour > 0:
-        raise UsageError(f"price per hour {price_per_hour:g} is none; give what the machine costs, above zero")
+    if not (isfinite(price_per_hour) and price_per_hour > 0):
+        raise UsageError(f"price per hour {price_per_hour:g} is none; give a finite number above zero")
     cells = [cell for cell in night.cells if cell.model in models and isinstance(cell.load, ClosedLoop)]
     names = sorted({cell.model for cell in cells})
     if len(names) != 1:
@@ -166,7 +178,7 @@ def arena(
                     if isinstance(cell.load, ClosedLoop)
                 ),
                 deployment=next((each for each in night.deployments if _setup(each) == setup), None),
-                written=tuple(written.get(own[0].server, ())),
+                written=tuple(written(own[0])),
             )
         )
     return Arena(
@@ -252,7 +264,7 @@ def _standings(architectures: Sequence[Architecture]) -> Iterator[Standing]:
                 if level.concurrency == size and not level.doubted(metric) and (figure := level.figure(metric))
             }
             best = leaders(known, higher_is_better=metric.higher_is_better) if len(known) > 1 else ()
-            yield Standing(metric, size, best)
+            yield Standing(metric, size, best, tuple(each.name for each in architectures if each.name not in known))
 
 
 def leaders(known: Mapping[str, Estimate], *, higher_is_better: bool) -> tuple[str, ...]:

@@ -38,7 +38,13 @@ class Catalog:
             here = f"{source}: sweeps.{number}"
             for place, entry in enumerate(sweep.models):
                 if entry.custom is not None:
-                    model = entry.custom.model(entry.name, self.signature)
+                    try:
+                        model = entry.custom.model(entry.name, self.signature)
+                    except OSError as error:
+                        raise UsageError(
+                            f"{here}.models.{place}.custom: {error.filename} cannot be read: {error.strerror}; "
+                            "it is among what the model is made from: correct its permissions, or remove it"
+                        ) from error
                     if models.setdefault(entry.name, model) != model:
                         raise _taken("model", entry.name, f"{here}.models.{place}")
             for place, each in enumerate(sweep.servers):
@@ -181,6 +187,11 @@ def _check_precision(precision: Precision, file_format: Format, model: ModelSpec
     given = model.custom is not None and model.custom.file is not None
     if given and file_format is Format.TORCHSCRIPT and precision is not Precision.FP32:
         raise UsageError(f"{where}: {model.name} is measured as it was exported; leave its precision at fp32")
+    if given and file_format in {Format.ONNX, Format.TENSORRT} and precision is Precision.FP16:
+        raise UsageError(
+            f"{where}: {model.name} is an ONNX file, and {file_format} in fp16 is exported from PyTorch; "
+            "leave its precision at fp32, or give a 'factory' instead of the file"
+        )
 
 
 def _protocols(entry: ServerEntry, server: ServerSpec, where: str) -> tuple[Protocol, ...]:

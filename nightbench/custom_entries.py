@@ -1,6 +1,7 @@
 """How a suite file writes a model of the user's own down. No code of theirs runs here: files are only read."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from hashlib import file_digest, sha256
@@ -25,6 +26,10 @@ _Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _CHOICES = {DType.UINT8: 256}
 """Exclusive upper bounds of integers that are drawn without a word on it; 2 for all other types."""
 _USUAL = Tolerance(max_abs=1e-3, max_rel=1e-3)
+_MOST = 10_000
+"""Python files and folders below a factory's folder: more is a home folder, not somebody's code."""
+_NO_SOURCES = frozenset({"__pycache__", "site-packages", "node_modules"})
+"""Folders of what was installed or compiled."""
 
 
 class OutputEntry(Strict):
@@ -190,16 +195,37 @@ def source_sha256(custom: Custom) -> str:
 
 
 def _sources(factory: str, folder: Path) -> tuple[Path, ...]:
-    """The Python files that may decide what it builds: all of its package, or all beside a module that is in none.
+    """The Python files that may decide what it builds: all below the folder that its module is imported from.
 
     Rather too many: a change among them exports the model again, and the same bytes are the same artifact.
     """
     module = factory.partition(":")[0]
     place = folder.joinpath(*module.split("."))
-    if not place.with_name(f"{place.name}.py").is_file() and not (place / "__init__.py").is_file():
+    own = [path for path in (place.with_name(f"{place.name}.py"), place / "__init__.py") if path.is_file()]
+    if not own:
         raise ValueError(f"there is no module {module} in {folder}; give the folder it is in as 'path'")
-    package = folder / module.partition(".")[0]
-    return tuple(sorted(package.rglob("*.py") if package.is_dir() else folder.glob("*.py")))
+    found = set(own)
+    for number, paths in enumerate(_python_below(folder)):
+        found |= paths
+        if number + len(found) > _MOST:
+            raise ValueError(f"{folder} has more than {_MOST} Python files and folders; give a 'path' with less in it")
+    return tuple(sorted(found))
+
+
+def _python_below(folder: Path) -> Iterator[set[Path]]:
+    """The Python files of each folder from ``folder`` down.
+
+    Hidden folders and whole environments are left out; links are followed, each folder that they lead to once.
+    """
+    seen: set[str] = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen or ("pyvenv.cfg" in files and Path(root) != folder):
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _NO_SOURCES)
+        yield {path for name in files if (path := Path(root, name)).suffix == ".py" and path.is_file()}
 
 
 def _digest(path: Path) -> str:

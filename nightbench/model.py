@@ -106,6 +106,9 @@ class TensorSpec:
     draw: Draw = Draw.NORMAL
     high: int = 1
     """Exclusive upper bound of ``Draw.INTEGER``: a vocabulary size, say."""
+    parts: tuple[int, ...] = ()
+    """Lengths of parts that have a scale of their own each, boxes in pixels and scores from 0 to 1, say. They follow
+    each other along the last axis that is as long as all of them."""
 
     @property
     def item_bytes(self) -> int:
@@ -117,7 +120,7 @@ class TensorSpec:
 class Tolerance:
     """How far an output may stand from PyTorch fp32: ``|got - want| <= max_abs + max_rel * |want|`` in every value,
     and ``RMS(got - want) <= max_nrmse * RMS(want)``, on the left of every item and on the right of all that are
-    compared with, as far as they are given.
+    compared with, as far as they are given. Of an output that has `TensorSpec.parts`, the latter holds for each.
 
     `docs/parity.md` argues the figures.
     """
@@ -149,7 +152,7 @@ class Custom:
     folder: Path = Path()
     """What ``module`` is imported from."""
     sha256: str = ""
-    """Of the file, or of the Python files of the package of ``module``: others are another model."""
+    """Of the file, or of the Python files below ``folder``: others are another model."""
 
 
 @dataclass(frozen=True, slots=True)

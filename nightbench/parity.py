@@ -18,11 +18,12 @@ __all__ = [
     "USUAL_NRMSE",
     "Answers",
     "OutputParity",
+    "Part",
     "compare",
     "compare_all",
     "difference",
     "incomparable",
-    "scale",
+    "scales",
     "tolerance_at",
 ]
 
@@ -60,20 +61,43 @@ class OutputParity:
     rmse: float
     """The root of the mean of ``(got - want)**2`` over all values of all items."""
     nrmse: float
-    """The largest ``RMS(got - want)`` of an item, as a share of the `scale` of the reference. Where that is 0, 0 if the
+    """The largest ``RMS(got - want)`` of a `Part` of an item, as a share of the part's scale. Where that is 0, 0 if the
     answer is all zero too and `UNBOUNDED` if not."""
     cosine: float
     """The lowest cosine similarity of an item; 1 between two zero items, 0 where only one is zero."""
     top1_agreement: float | None
-    """The share of items with the same largest score; ``None`` unless the output holds class scores."""
+    """The share of items where no class that the reference scores lower reaches the score of the one that it scores
+    highest; ``None`` unless the output holds class scores. A tie is no agreement."""
     top5_agreement: float | None
-    """Likewise, the share of items where fewer than five classes score higher than the one that the reference scores
-    highest: top-5 accuracy, with the reference for a label."""
+    """Likewise, the share of items where fewer than five classes do: top-5 accuracy, with the reference for a label.
+    ``None`` too where there are no more than five."""
     passed: bool
     detail: str = ""
     """Why it did not pass, in words."""
     diverges_at: str | None = None
     """The layer where it went wrong, if it was looked for and found."""
+    items: int = 0
+    """How many were compared."""
+    answered: bool = True
+    """``False`` where nobody answered, so that nothing is known of the numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Values of an output that are of one kind, and how large they are."""
+
+    where: tuple[slice, ...]
+    """In an item; empty for all of it."""
+    rms: float
+    """Of the reference, over all of its items: what `Tolerance.max_nrmse` is a share of.
+
+    Not of each item for itself. Two scores may both happen to be near 0, and what is an ordinary error beside the
+    other items is a large one beside them.
+    """
+
+    def __str__(self) -> str:
+        """As NumPy writes it: ``[:, 4:5]``."""
+        return f"[{', '.join(':' if each == slice(None) else f'{each.start}:{each.stop}' for each in self.where)}]"
 
 
 def tolerance_at(spec: ModelSpec, precision: Precision, weights: str) -> Tolerance:
@@ -88,30 +112,40 @@ def tolerance_at(spec: ModelSpec, precision: Precision, weights: str) -> Toleran
     return spec.tolerances.get(precision, usual) if weights == "random" else usual
 
 
-def scale(want: NDArray[np.generic]) -> float:
-    """The RMS of a reference, over all of its items: what `Tolerance.max_nrmse` is a share of.
+def scales(want: NDArray[np.generic], parts: Sequence[int] = ()) -> tuple[Part, ...]:
+    """The parts of a reference, cut as its `TensorSpec` says; raises `ValueError` if no axis has their length."""
+    return tuple(Part(where, _rms(want[:, *where])) for where in _places(want.shape[1:], parts))
 
-    Not of each item for itself. Two scores may both happen to be near 0, and what is an ordinary error beside the
-    other items is a large one beside them.
-    """
-    squares = sum(float(np.sum(wish**2)) for wish in _rows(want))
+
+def _places(shape: tuple[int, ...], parts: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+    if not parts:
+        yield ()
+        return
+    axis = len(shape) - 1 - shape[::-1].index(sum(parts))
+    for number, length in enumerate(parts):
+        start = sum(parts[:number])
+        yield tuple(slice(start, start + length) if each == axis else slice(None) for each in range(len(shape)))
+
+
+def _rms(want: NDArray[np.generic]) -> float:
+    squares = sum(float(np.sum(wish**2)) for wish in map(_row, _some(want)))
     return float(np.sqrt(squares / want.size)) if want.size else 0.0
 
 
 def difference(
-    got: NDArray[np.generic], want: NDArray[np.generic], tolerance: Tolerance, of: float | None = None
+    got: NDArray[np.generic], want: NDArray[np.generic], tolerance: Tolerance, of: Sequence[Part] | None = None
 ) -> str | None:
     """Why ``got`` does not pass for ``want``, in words that follow an output's name; ``None`` if it does.
 
     It passes if it has the shape and type of ``want``, there is something to compare, every value of both is finite,
-    and `Tolerance` holds. ``of`` is the `scale` of the reference of which ``want`` is a part; its own by default.
+    and `Tolerance` holds. ``of`` are the `scales` of all items of which ``want`` is some; its own by default.
     """
     unlike = _unlike(got, want)
     if unlike is not None:
         return unlike
-    tally = _Tally(tolerance, want, of)
-    for have, wish in _chunks(got, want):
-        tally.add(have, wish)
+    tally = _Tally(tolerance, want.shape[1:], _needed(tolerance, want) if of is None else of)
+    for chunk in _chunks(got, want):
+        tally.add(chunk)
     return tally.verdict()
 
 
@@ -123,20 +157,17 @@ def compare(
     tolerance: Tolerance,
     *,
     classes: bool = False,
+    parts: Sequence[int] = (),
 ) -> OutputParity:
     """All figures of one output, items along its first axis; it passes as in `difference`.
 
-    ``classes`` tells that the output holds a row of class scores.
+    ``classes`` tells that the output holds a row of class scores; ``parts`` are those of `TensorSpec`.
     """
     unlike = _unlike(got, want)
     if unlike is not None:
         return incomparable(output, batch, unlike, classes=classes)
-    tally = _Tally(tolerance, want)
-    size = scale(want)
-    figures: list[_Figures] = []
-    for have, wish in _chunks(got, want):
-        if tally.add(have, wish):
-            figures.append(_figures(have, wish, size))
+    tally = _Tally(tolerance, want.shape[1:], scales(want, parts))
+    figures = [_figures(chunk) for chunk in _chunks(got, want) if tally.add(chunk)]
     detail = tally.verdict()
     if tally.not_finite:
         return incomparable(output, batch, detail or "", classes=classes)
@@ -146,12 +177,13 @@ def compare(
         max_abs=max(each.max_abs for each in figures),
         max_rel=max(each.max_rel for each in figures),
         rmse=float(np.sqrt(sum(each.squares for each in figures) / got.size)),
-        nrmse=max(each.nrmse for each in figures),
+        nrmse=tally.nrmse,
         cosine=min(each.cosine for each in figures),
         top1_agreement=sum(each.top1 for each in figures) / len(got) if classes else None,
-        top5_agreement=sum(each.top5 for each in figures) / len(got) if classes else None,
+        top5_agreement=sum(each.top5 for each in figures) / len(got) if classes and got[0].size > _TOP else None,
         passed=detail is None,
         detail=detail or "",
+        items=len(got),
     )
 
 
@@ -171,7 +203,7 @@ def compare_all(
     """
     return tuple(
         _compare_parts(
-            output.name,
+            output,
             batch,
             [answer.get(output.name) for answer in got],
             [answer[output.name] for answer in want],
@@ -183,7 +215,7 @@ def compare_all(
     )
 
 
-def incomparable(output: str, batch: int, detail: str, *, classes: bool = False) -> OutputParity:
+def incomparable(output: str, batch: int, detail: str, *, classes: bool = False, answered: bool = True) -> OutputParity:
     """The verdict on an output that could not be compared at all."""
     none = 0.0 if classes else None
     return OutputParity(
@@ -198,11 +230,12 @@ def incomparable(output: str, batch: int, detail: str, *, classes: bool = False)
         top5_agreement=none,
         passed=False,
         detail=detail,
+        answered=answered,
     )
 
 
 def _compare_parts(
-    output: str,
+    output: TensorSpec,
     batch: int,
     got: Sequence[NDArray[np.generic] | None],
     want: Sequence[NDArray[np.generic]],
@@ -211,18 +244,18 @@ def _compare_parts(
     classes: bool,
     text: bool,
 ) -> OutputParity:
-    """As `compare`, of what came in parts; a part that is unlike its reference decides."""
+    """As `compare`, of what came in several answers; one that is unlike its reference decides."""
     parts: list[NDArray[np.generic]] = []
     for have, wish in zip(got, want, strict=True):
         unlike = "is missing" if have is None else _unlike(have, wish)
         if unlike is not None or have is None:
-            return incomparable(output, batch, unlike or "", classes=classes)
+            return incomparable(output.name, batch, unlike or "", classes=classes)
         parts.append(have)
     have, wish = np.concatenate(parts), np.concatenate(want)
     if text and not np.array_equal(have, wish):
         item, byte = np.argwhere(have != wish)[0][:2]
-        return incomparable(output, batch, f"is another text from byte {byte} of item {item} on")
-    return compare(output, batch, have, wish, tolerance, classes=classes)
+        return incomparable(output.name, batch, f"is another text from byte {byte} of item {item} on")
+    return compare(output.name, batch, have, wish, tolerance, classes=classes, parts=output.parts)
 
 
 def _unlike(got: NDArray[np.generic], want: NDArray[np.generic]) -> str | None:
@@ -233,47 +266,72 @@ def _unlike(got: NDArray[np.generic], want: NDArray[np.generic]) -> str | None:
     return None if want.size else "holds nothing to compare"
 
 
-def _chunks(
-    got: NDArray[np.generic], want: NDArray[np.generic]
-) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+@dataclass(frozen=True, slots=True)
+class _Chunk:
     """Some items at a time, each as a row of float64."""
-    return zip(_rows(got), _rows(want), strict=True)
+
+    have: NDArray[np.float64]
+    wish: NDArray[np.float64]
+    gap: NDArray[np.float64]
+    """How far apart they are. Integers that differ do so by one at least, also where float64 does not tell them apart:
+    it holds those up to 2**53."""
 
 
-def _rows(array: NDArray[np.generic]) -> Iterator[NDArray[np.float64]]:
+def _chunks(got: NDArray[np.generic], want: NDArray[np.generic]) -> Iterator[_Chunk]:
+    for some, others in zip(_some(got), _some(want), strict=True):
+        have, wish = _row(some), _row(others)
+        with np.errstate(invalid="ignore"):  # what is not finite is found by who adds it up
+            gap = np.abs(have - wish)
+        if want.dtype.kind in "iu":
+            gap = np.maximum(gap, (some != others).reshape(gap.shape))
+        yield _Chunk(have, wish, gap)
+
+
+def _some(array: NDArray[np.generic]) -> Iterator[NDArray[np.generic]]:
     items = max(1, _CHUNK_VALUES * len(array) // max(1, array.size))
     for start in range(0, len(array), items):
-        some = array[start : start + items]
-        yield some.astype(np.float64).reshape(len(some), -1)
+        yield array[start : start + items]
+
+
+def _row(some: NDArray[np.generic]) -> NDArray[np.float64]:
+    return some.astype(np.float64).reshape(len(some), -1)
+
+
+def _needed(tolerance: Tolerance, want: NDArray[np.generic]) -> tuple[Part, ...]:
+    return () if tolerance.max_nrmse is None else scales(want)
 
 
 class _Tally:
     """`Tolerance`, asked of one chunk after the other. No more is computed than it needs: the load engine asks it of
     thousands of answers."""
 
-    def __init__(self, tolerance: Tolerance, want: NDArray[np.generic], of: float | None = None) -> None:
+    def __init__(self, tolerance: Tolerance, shape: tuple[int, ...], of: Sequence[Part]) -> None:
         self.not_finite = 0
+        self.nrmse = 0.0
         self._tolerance = tolerance
-        self._scale = scale(want) if of is None and tolerance.max_nrmse is not None else of or 0.0
+        self._shape = shape
+        self._parts = of
         self._values = 0
         self._outside = 0
         self._furthest = 0.0
-        self._nrmse = 0.0
+        self._furthest_part = ""
 
-    def add(self, have: NDArray[np.float64], wish: NDArray[np.float64]) -> bool:
+    def add(self, chunk: _Chunk) -> bool:
         """Whether all values are finite."""
-        self._values += wish.size
-        finite = np.isfinite(have) & np.isfinite(wish)
+        self._values += chunk.wish.size
+        finite = np.isfinite(chunk.have) & np.isfinite(chunk.wish)
         if not finite.all():
             self.not_finite += finite.size - int(np.count_nonzero(finite))
             return False
-        gap = np.abs(have - wish)
         if self._tolerance.max_abs is not None:
-            allowed = self._tolerance.max_abs + self._tolerance.max_rel * np.abs(wish)
-            self._outside += int(np.count_nonzero(gap > allowed))
-            self._furthest = max(self._furthest, float(gap.max()))
-        if self._tolerance.max_nrmse is not None:
-            self._nrmse = max(self._nrmse, _nrmse(gap, self._scale))
+            allowed = self._tolerance.max_abs + self._tolerance.max_rel * np.abs(chunk.wish)
+            self._outside += int(np.count_nonzero(chunk.gap > allowed))
+            self._furthest = max(self._furthest, float(chunk.gap.max()))
+        for part in self._parts:
+            nrmse = _nrmse(chunk.gap, self._shape, part)
+            if nrmse > self.nrmse:
+                self.nrmse = nrmse
+                self._furthest_part = f" in {part}" if part.where else ""
         return True
 
     def verdict(self) -> str | None:
@@ -285,9 +343,11 @@ class _Tally:
                 f"differs by up to {self._furthest:.3g} from the reference in {self._outside} of {self._values} "
                 f"values (tolerance: {told.max_abs:g} + {told.max_rel:g} of the value)"
             )
-        if told.max_nrmse is not None and self._nrmse > told.max_nrmse:
-            share = "" if self._nrmse == UNBOUNDED else f" by {self._nrmse:.3g} of its RMS"
-            return f"differs from the reference{share} in an item (tolerance: {told.max_nrmse:.3g})"
+        if told.max_nrmse is not None and self.nrmse > told.max_nrmse:
+            share = "" if self.nrmse == UNBOUNDED else f" by {self.nrmse:.3g} of its RMS"
+            return (
+                f"differs from the reference{share}{self._furthest_part} in an item (tolerance: {told.max_nrmse:.3g})"
+            )
         return None
 
 
@@ -298,33 +358,34 @@ class _Figures:
     max_abs: float
     max_rel: float
     squares: float
-    nrmse: float
     cosine: float
     top1: int
     top5: int
 
 
-def _figures(have: NDArray[np.float64], wish: NDArray[np.float64], of: float) -> _Figures:
-    gap, size = np.abs(have - wish), np.abs(wish)
-    best = wish.argmax(1)
-    above = np.count_nonzero(have > have[np.arange(len(have)), best, np.newaxis], axis=1)
+def _figures(chunk: _Chunk) -> _Figures:
+    have, wish, gap = chunk.have, chunk.wish, chunk.gap
+    size = np.abs(wish)
+    best = np.arange(len(wish)), wish.argmax(1)
+    rivals = np.count_nonzero((have >= have[best][:, np.newaxis]) & (wish < wish[best][:, np.newaxis]), axis=1)
     return _Figures(
         max_abs=float(gap.max()),
         max_rel=float(np.divide(gap, size, out=np.zeros_like(gap), where=size != 0).max()),
         squares=float(np.sum(gap**2)),
-        nrmse=_nrmse(gap, of),
         cosine=_lowest_cosine(have, wish),
-        top1=int(np.count_nonzero(have.argmax(1) == best)),
-        top5=int(np.count_nonzero(above < _TOP)),
+        top1=int(np.count_nonzero(rivals < 1)),
+        top5=int(np.count_nonzero(rivals < _TOP)),
     )
 
 
-def _nrmse(gap: NDArray[np.float64], of: float) -> float:
+def _nrmse(gap: NDArray[np.float64], shape: tuple[int, ...], part: Part) -> float:
     """The largest of the items."""
+    if part.where:
+        gap = gap.reshape(-1, *shape)[:, *part.where].reshape(len(gap), -1)
     off = float(np.linalg.norm(gap, axis=1).max() / np.sqrt(gap.shape[1]))
-    if of == 0.0:
+    if part.rms == 0.0:
         return UNBOUNDED if off else 0.0
-    return off / of
+    return off / part.rms
 
 
 def _lowest_cosine(have: NDArray[np.float64], wish: NDArray[np.float64]) -> float:

@@ -168,8 +168,13 @@ class WireParityRecord:
     cosine: float
     top1_agreement: float | None
     top5_agreement: float | None
+    items: int
+    """How many different items of the pool were compared."""
+    answered: bool
+    """``False`` where the server could not be asked, so that nothing is known of its numbers."""
     passed: bool
     detail: str = ""
+    """Why it did not pass, or what it rests on where not all of the pool was compared."""
     kind: Literal["wire_parity"] = "wire_parity"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from export.environments import ENVIRONMENTS
+from export.failure import clean, one_line
 from export.formats.base import exporter
 from export.isolated import Prepared, prepare
 from launch.environment import ensure_environment
@@ -174,7 +175,9 @@ def _prepared(session: Session, export: Export, should_stop: Callable[[], bool])
             should_stop=should_stop,
         )
     except ExportError as error:
-        return error
+        return ExportError(clean(str(error)))
+    except OSError as error:  # of a disk, or a file that is gone meanwhile: one model's affair as well
+        return ExportError(f"exporting {export.model} to {export.format} failed: {one_line(error)}")
 
 
 def _recorded(session: Session, export: Export, prepared: Prepared | ExportError) -> Exported | Unusable:

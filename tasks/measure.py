@@ -12,7 +12,7 @@ from nightbench.plan import Cell
 from nightbench.record import Case, MeasurementRecord
 from nightbench.search import search_open
 from tasks.calibrate import canary_doubts
-from tasks.missing import Why, record_missing
+from tasks.missing import record_missing, why_untimed
 from tasks.session import Peak, Session, planned_name
 from tasks.subject import Subject
 from tasks.timing import Timed, Untimed, time_load
@@ -28,14 +28,13 @@ def measure(session: Session, subject: Subject, cell: Cell) -> MeasurementRecord
         record_missing(session, [cell], "deployment_failed", "the server died under an earlier cell")
         return None
     if wrong := session.known.parity.get(subject.kind(cell)):
-        record_missing(session, [cell], "parity_failed", wrong)
+        record_missing(session, [cell], why_untimed(session, subject.kind(cell)), wrong)
         return None
     try:
         timed, search = _timed(session, subject, cell)
     except Untimed as error:
         session.progress.note(f"{cell.label} could not be timed: {error}")
-        why: Why = "parity_failed" if session.known.parity.get(subject.kind(cell)) else "measuring_failed"
-        record_missing(session, [cell], why, str(error))
+        record_missing(session, [cell], why_untimed(session, subject.kind(cell)), str(error))
         return None
     record = _record(session, subject, cell, timed, search)
     session.record(record)

@@ -5,11 +5,18 @@ from typing import Literal
 
 from nightbench.plan import Cell
 from nightbench.record import MissingRecord
+from nightbench.server import Protocol
 from tasks.session import Session
 
-__all__ = ["Why", "record_missing"]
+__all__ = ["Why", "record_missing", "why_untimed"]
 
 Why = Literal["export_failed", "parity_failed", "deployment_failed", "measuring_failed"]
+
+
+def why_untimed(session: Session, kind: tuple[str, Protocol, int]) -> Why:
+    """Of a cell whose deployment is up, by deployment, protocol and batch: no answers are no wrong answers."""
+    wrong = bool(session.known.parity.get(kind)) and kind not in session.known.unanswered
+    return "parity_failed" if wrong else "measuring_failed"
 
 
 def record_missing(session: Session, cells: Iterable[Cell], why: Why, detail: str) -> None:

@@ -59,6 +59,8 @@ def keep(session: Session, subject: Subject, protocol: Protocol, batch: int, fou
                 cosine=each.cosine,
                 top1_agreement=each.top1_agreement,
                 top5_agreement=each.top5_agreement,
+                items=each.items,
+                answered=each.answered,
                 passed=each.passed,
                 detail=each.detail,
             )
@@ -67,3 +69,5 @@ def keep(session: Session, subject: Subject, protocol: Protocol, batch: int, fou
     if wrong:
         session.progress.note(f"{setup.server} by {protocol} at batch {batch}: {wrong}")
     session.known.parity[deployment_id, protocol, batch] = wrong
+    if not all(each.answered for each in found):
+        session.known.unanswered.add((deployment_id, protocol, batch))

@@ -72,6 +72,8 @@ class Known:
     """What searches for the peak found, by `planned_name` of the deployment, protocol and batch."""
     parity: dict[tuple[str, Protocol, int], str] = field(default_factory=dict)
     """What is wrong with the answers of a deployment, by its id, protocol and batch; empty where nothing is."""
+    unanswered: set[tuple[str, Protocol, int]] = field(default_factory=set)
+    """Those of ``parity`` that gave no answers, so that nothing is known of their numbers."""
 
 
 @dataclass(frozen=True, slots=True)

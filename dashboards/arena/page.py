@@ -35,6 +35,7 @@ def render(night: NightSummary, found: Arena) -> str:
         metrics=[metric.value for metric in Metric],
         standings=tables.standings(found),
         deploying={each.name: tables.deploying(each) for each in found.architectures},
+        starts={each.name: tables.starts(each) for each in found.architectures},
         plots=picture.plots,
         looks=picture.looks.legend,
         colours={look.colour: swaps()[look.colour] for look in picture.looks.legend},

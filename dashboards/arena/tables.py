@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from dashboards.report import format as fmt
 from dashboards.report.format import NOTHING, Shown
-from nightbench.arena import Architecture, Arena, Level, Metric
+from nightbench.arena import Architecture, Arena, Level, Metric, Standing
 from nightbench.figures import Estimate
 
-__all__ = ["COLUMNS", "Row", "deploying", "lines", "loads", "standings"]
+__all__ = ["COLUMNS", "Row", "deploying", "lines", "loads", "standings", "starts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,8 @@ class Row:
     doubted: bool
     figures: tuple[Shown, ...]
     """In the order of `COLUMNS`."""
+    doubts: tuple[bool, ...]
+    """Whether each of the figures is doubted."""
 
 
 def _cost(estimate: Estimate | None) -> Shown:
@@ -27,14 +29,15 @@ def _cost(estimate: Estimate | None) -> Shown:
     return Shown(shown.value, "", shown.interval)
 
 
-COLUMNS: dict[str, Callable[[Level], Shown]] = {
-    "p50": lambda level: fmt.latency(level.figure(Metric.P50)),
-    "p99": lambda level: fmt.latency(level.figure(Metric.P99)),
-    "throughput": lambda level: fmt.rate(level.figure(Metric.THROUGHPUT)),
-    "CPU a request": lambda level: fmt.latency(level.cpu_ns_per_request),
-    "peak memory": lambda level: fmt.memory(level.peak_rss_bytes),
-    "cost a million": lambda level: _cost(level.cost_per_million),
+COLUMNS: dict[str, tuple[Metric | None, Callable[[Level], Shown]]] = {
+    "p50": (Metric.P50, lambda level: fmt.latency(level.figure(Metric.P50))),
+    "p99": (Metric.P99, lambda level: fmt.latency(level.figure(Metric.P99))),
+    "throughput": (Metric.THROUGHPUT, lambda level: fmt.rate(level.figure(Metric.THROUGHPUT))),
+    "CPU a request": (Metric.CPU, lambda level: fmt.latency(level.cpu_ns_per_request)),
+    "peak memory": (None, lambda level: fmt.memory(level.peak_rss_bytes)),
+    "cost a million": (Metric.THROUGHPUT, lambda level: _cost(level.cost_per_million)),
 }
+"""What shows each figure, and the metric that it is doubted with; without one, with its whole row."""
 
 
 def loads(found: Arena) -> dict[int, list[Row]]:
@@ -42,8 +45,9 @@ def loads(found: Arena) -> dict[int, list[Row]]:
     rows: dict[int, list[Row]] = {}
     for architecture in found.architectures:
         for level in architecture.levels:
-            figures = tuple(show(level) for show in COLUMNS.values())
-            row = Row(architecture.name, level.cell.doubted or not level.cell.rounds, figures)
+            figures = tuple(show(level) for _, show in COLUMNS.values())
+            doubts = tuple(level.doubted(metric) for metric, _ in COLUMNS.values())
+            row = Row(architecture.name, level.doubted() or not level.cell.rounds, figures, doubts)
             rows.setdefault(level.concurrency, []).append(row)
     return dict(sorted(rows.items()))
 
@@ -56,6 +60,14 @@ def deploying(architecture: Architecture) -> tuple[Shown, Shown, Shown]:
     return fmt.duration(started.cold_start_ns), fmt.duration(started.model_load_ns), fmt.memory(started.rss_bytes)
 
 
+def starts(architecture: Architecture) -> str:
+    """How often it was started, and how many of those failed."""
+    started = architecture.deployment
+    if started is None:
+        return NOTHING
+    return f"{started.starts} ({started.failed} failed)" if started.failed else str(started.starts)
+
+
 def lines(architecture: Architecture) -> str:
     """What is written, file by file."""
     return ", ".join(f"{each.name} {each.lines}" for each in architecture.written) or NOTHING
@@ -64,7 +76,11 @@ def lines(architecture: Architecture) -> str:
 def standings(found: Arena) -> list[tuple[int, list[str]]]:
     """Who is best at each load, by every metric in their order."""
     sizes = sorted({each.concurrency for each in found.standings})
-    return [
-        (size, [", ".join(each.leaders) or NOTHING for each in found.standings if each.concurrency == size])
-        for size in sizes
-    ]
+    return [(size, [_standing(each) for each in found.standings if each.concurrency == size]) for size in sizes]
+
+
+def _standing(standing: Standing) -> str:
+    if not standing.leaders:
+        return NOTHING
+    without = f" (without {', '.join(standing.left_out)})" if standing.left_out else ""
+    return ", ".join(standing.leaders) + without

@@ -160,10 +160,14 @@ def troubles(night: NightSummary) -> list[str]:
         f"{model} as {format_}{_unusual(precision)} differs from PyTorch by more than its tolerance."
         for model, format_, precision in strays
     ]
-    wrong = dict.fromkeys((each.server, each.model, each.precision) for each in night.wire_parity if not each.passed)
+    failed = dict.fromkeys(
+        (each.server, each.model, each.precision, each.answered) for each in night.wire_parity if not each.passed
+    )
     sentences += [
         f"{server} answers for {model}{_unusual(precision)} with other numbers than PyTorch."
-        for server, model, precision in wrong
+        if answered
+        else f"{server} could not be asked about {model}{_unusual(precision)}: a request got no answer."
+        for server, model, precision, answered in failed
     ]
     return sentences
 

@@ -58,8 +58,8 @@ def _open(path: Path, spec: ModelSpec, tools: Mapping[str, Path]) -> Runner:
 
 EXPORTER = Exporter(
     suffix=".onnx",
-    version=2,
-    tools=("torch", "transformers", "onnx", "onnxscript", "numpy", _INSTALLED),
+    version=3,
+    tools=("torch", "transformers", "onnx", "onnx-ir", "onnxscript", "numpy", _INSTALLED),
     runtime=_RUNTIME,
     reproducible=True,
     export=_export,

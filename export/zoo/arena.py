@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.draw import Arrays
-from export.zoo import _arena, _chosen, _fitted, mobilenet_v2, yolov5n
+from export.zoo import _arena, _chosen, _fitted, _parts, mobilenet_v2, yolov5n
 from nightbench.model import ModelSpec, Stage, Tolerance
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _ANCHOR = _fitted.Anchor(level=2, number=1)
 MODEL = ModelSpec(
     name="arena",
     family="arena",
-    version=1,
+    version=_parts.version(1, yolov5n.MODEL, mobilenet_v2.MODEL),
     inputs=(_arena.image_input(_SIDE),),
     outputs=_arena.OUTPUTS,
     tolerance=Tolerance(max_abs=_arena.TOLERANCE),

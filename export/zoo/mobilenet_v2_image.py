@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from export.draw import Arrays
-from export.zoo import mobilenet_v2
+from export.zoo import _parts, mobilenet_v2
 from export.zoo._images import bytes_of_pictures, image_stages, in_a_row, picture_input, two_stages
 from export.zoo._scale import ROUNDING
 from nightbench.model import ModelSpec
@@ -21,7 +21,7 @@ _SIDE = 224
 MODEL = ModelSpec(
     name="mobilenet_v2_image",
     family="mobilenet",
-    version=1,
+    version=_parts.version(1, mobilenet_v2.MODEL),
     inputs=(picture_input(_SIDE),),
     outputs=mobilenet_v2.MODEL.outputs,
     # As argued there; on pictures PyTorch in fp32 stands 0.7e-4 from fp64, the export 1e-4 from it (measured).

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.draw import Arrays
-from export.zoo import _arena, _chosen, _fitted, tiny
+from export.zoo import _arena, _chosen, _fitted, _parts, tiny
 from nightbench.errors import ExportError
 from nightbench.model import DType, ModelSpec, Stage, TensorSpec, Tolerance
 
@@ -29,7 +29,7 @@ _ANCHOR = _fitted.Anchor(level=0, number=2)
 MODEL = ModelSpec(
     name="tiny_arena",
     family="arena",
-    version=1,
+    version=_parts.version(1, tiny.MODEL),  # the detector is its own
     inputs=(_arena.image_input(_SIDE),),
     outputs=_arena.OUTPUTS,
     tolerance=Tolerance(max_abs=_arena.TOLERANCE),

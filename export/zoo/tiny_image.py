@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from export.draw import Arrays
-from export.zoo import tiny
+from export.zoo import _parts, tiny
 from export.zoo._images import bytes_of_pictures, image_stages, in_a_row, picture_input, two_stages
 from nightbench.model import ModelSpec
 
@@ -20,7 +20,7 @@ _SIDE = 16
 MODEL = ModelSpec(
     name="tiny_cnn_image",
     family="tiny",
-    version=1,
+    version=_parts.version(1, tiny.MODEL),
     inputs=(picture_input(_SIDE),),
     outputs=tiny.MODEL.outputs,
     tolerance=tiny.MODEL.tolerance,

@@ -3,20 +3,27 @@
 Boxes overlap: choosing among them (non-maximum suppression) is the business of who asks.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from export.draw import Arrays
 from export.zoo._pictures import pictures
-from export.zoo._scale import ROUNDING
-from nightbench.model import DType, ModelSpec, TensorSpec, Tolerance
+from nightbench.model import DType, ModelSpec, Precision, TensorSpec, Tolerance
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["MODEL", "build", "draw"]
+__all__ = ["DETECTING", "MODEL", "build", "draw"]
 
+DETECTING: Mapping[Precision, Tolerance] = {
+    Precision.FP16: Tolerance(max_abs=None, max_nrmse=0.4),
+    Precision.BF16: Tolerance(max_abs=None, max_nrmse=0.8),
+    Precision.INT8: Tolerance(max_abs=None, max_nrmse=0.8),
+}
+"""What drawn detectors make of rounding, in boxes, objects and classes apart: objects most, whose scores are the
+exponential of what was rounded. Scores that are all 0 stand 1 off. docs/parity.md has what was measured."""
 _SIDE = 640
 
 MODEL = ModelSpec(
@@ -25,11 +32,12 @@ MODEL = ModelSpec(
     version=1,
     inputs=(TensorSpec("images", DType.FP32, (3, _SIDE, _SIDE)),),
     # Three boxes for each cell of grids of 80, 40 and 20: centre x, centre y, width, height, object, COCO's 80 classes.
-    outputs=(TensorSpec("predictions", DType.FP32, (25200, 85)),),
-    # Boxes are in pixels. PyTorch in fp32 stands 0.14 pixels (of hundreds) and 3e-4 in scores from fp64, each picture
-    # 7e-6 of its root mean square; the exports 0.3, 5e-4 and 5e-6 from it; bf16 1300, 1 and 5e-2 (measured).
-    tolerance=Tolerance(max_abs=1e-2, max_rel=4e-3, max_nrmse=2e-5),
-    tolerances=ROUNDING,
+    outputs=(TensorSpec("predictions", DType.FP32, (25200, 85), parts=(4, 1, 80)),),
+    # Boxes are in pixels. PyTorch in fp32 stands 0.14 pixels (of hundreds) and 3e-4 in scores from fp64, the exports
+    # 0.3 and 5e-4 from it. As a share of their root mean square that is up to 4e-6 in boxes, 2e-5 in objects and 1e-5
+    # in classes; bf16 stands 5e-2, 0.35 and 0.2 off (measured).
+    tolerance=Tolerance(max_abs=1e-2, max_rel=4e-3, max_nrmse=1e-4),
+    tolerances=DETECTING,
     # The graph is our own; weights converted from upstream's are under the AGPL-3.0.
     licence="MIT",
 )

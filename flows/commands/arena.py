@@ -1,6 +1,6 @@
 """`nightbench arena`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from nightbench.errors import UsageError
 from nightbench.model import ModelSpec
 from nightbench.server import ServerSpec
 from nightbench.settings import Settings
-from nightbench.summary import summarise
+from nightbench.summary import CellSummary, summarise
 from servers import arena as architectures
 
 __all__ = ["arena"]
@@ -45,8 +45,7 @@ def arena(run: str = "last", /, *, price_per_hour: float = 1.0, html: Path | Non
     night = summarise(records_of(run, settings, console))
     catalog = load_catalog(settings)
     pipelines = {name: model for name, model in catalog.models.items() if model.family == _FAMILY}
-    measured = next((cell.model for cell in night.cells if cell.model in pipelines), None)
-    written = {} if measured is None else _written(pipelines[measured], catalog.servers)
+    written = _written(pipelines, catalog.servers)
     shared = _counted(architectures.shared_files())
     found = answers(night, pipelines, price_per_hour, written, shared)
     _print(console, night.run.run_id, found)
@@ -63,16 +62,24 @@ def arena(run: str = "last", /, *, price_per_hour: float = 1.0, html: Path | Non
             ) from error
 
 
-def _written(model: ModelSpec, servers: Mapping[str, ServerSpec]) -> dict[str, Sequence[Written]]:
-    from servers.arena_triton.layout import models
-    from servers.triton import SERVER as TRITON
+def _written(
+    pipelines: Mapping[str, ModelSpec], servers: Mapping[str, ServerSpec]
+) -> Callable[[CellSummary], Sequence[Written]]:
+    """What is written for a setup, with the options that it was measured with."""
+    from servers.arena_triton.layout import models, triton_options
 
-    configs = {f"{each.name}/config.pbtxt": each.config for each in models(model, TRITON.resolve({}), threads=_THREADS)}
-    return {
-        name: _counted(architectures.written_files(spec, configs if name == "arena_triton" else {}))
-        for name, spec in servers.items()
-        if name in architectures.ARCHITECTURES
-    }
+    def written(cell: CellSummary) -> Sequence[Written]:
+        if cell.server not in architectures.ARCHITECTURES:
+            return ()
+        spec = servers[cell.server]
+        laid = (
+            models(pipelines[cell.model], triton_options(spec.resolve(cell.options)), threads=_THREADS)
+            if cell.server == "arena_triton"
+            else ()
+        )
+        return _counted(architectures.written_files(spec, {f"{each.name}/config.pbtxt": each.config for each in laid}))
+
+    return written
 
 
 def _counted(files: Mapping[str, str]) -> tuple[Written, ...]:
@@ -82,7 +89,10 @@ def _counted(files: Mapping[str, str]) -> tuple[Written, ...]:
 def _print(console: Console, run_id: str, found: Arena) -> None:
     rows = [
         {"in flight": str(size), "architecture": row.architecture + " (doubted)" * row.doubted}
-        | {name: _stacked(figure) for name, figure in zip(tables.COLUMNS, row.figures, strict=True)}
+        | {
+            name: _stacked(figure) + "\n(doubted)" * (doubted and not row.doubted)
+            for name, figure, doubted in zip(tables.COLUMNS, row.figures, row.doubts, strict=True)
+        }
         for size, group in tables.loads(found).items()
         for row in group
     ]
@@ -91,6 +101,7 @@ def _print(console: Console, run_id: str, found: Arena) -> None:
     deploying = [
         {
             "architecture": each.name,
+            "starts": tables.starts(each),
             **dict(zip(("cold start", "model load", "RSS"), map(_stacked, tables.deploying(each)), strict=True)),
             "lines": str(each.lines or "-"),
             "written": tables.lines(each),

@@ -10,6 +10,7 @@ from flows.registry import load_catalog
 from nightbench.errors import UsageError, nearest
 from nightbench.model import Format, Precision
 from nightbench.settings import Settings
+from nightbench.stopping import never
 from nightbench.suite import ExportLimits
 from tasks.export import POOL_COUNT, tools_for
 
@@ -53,6 +54,7 @@ def prepared(
     weights: str | None,
     settings: Settings,
     doing: Callable[[str], None],
+    should_stop: Callable[[], bool] = never,
 ) -> Prepared:
     """Export and parity of one model in its first format or another, from the cache where they are there.
 
@@ -85,5 +87,6 @@ def prepared(
         log=log,
         timeout_s=limits.timeout_s,
         memory_bytes=int(limits.memory_gib * 2**30),
-        tools=tools_for(settings, file_format, log.with_name(f"environment-{file_format}.log"), doing),
+        tools=tools_for(settings, file_format, log.with_name(f"environment-{file_format}.log"), doing, should_stop),
+        should_stop=should_stop,
     )

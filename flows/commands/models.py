@@ -2,8 +2,11 @@
 
 import json as jsonlib
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 
-from export.isolated import Prepared, found
+from export.artifact import found_artifact
+from export.isolated import found
 from flows.commands.export import prepared
 from flows.console import open_console, table
 from flows.model_matrix import Entry, entries, every_export, printed, told
@@ -24,7 +27,9 @@ def models(
     make: bool = False,
     json: bool = False,
 ) -> None:
-    """List the models: each in every format and precision, as far as it was exported here. Exit code 1 if one failed.
+    """List the models: each in every format and precision, as far as it was exported here.
+
+    Exit code 1 if one strays, or failed just now; failures are not kept.
 
     Parameters
     ----------
@@ -43,19 +48,22 @@ def models(
     specs = _chosen(names, settings)
     exports = every_export(specs.values(), format or tuple(Format), precision or tuple(Precision))
 
-    def one(export: Export) -> Prepared | None:
+    def look(export: Export, should_stop: Callable[[], bool]) -> Entry:
+        asked = (specs[export.model], export.format, export.precision, export.weights)
         if make:
-            return prepared(export.model, export.format, export.precision, export.weights, settings, status.update)
-        spec = specs[export.model]
-        return found(
-            *(spec, export.format, export.precision, export.weights),
-            cache=settings.artifacts,
-            pool_count=POOL_COUNT,
-        )
+            result = prepared(export.model, *asked[1:], settings, status.update, should_stop)
+        else:
+            there = found(*asked, cache=settings.artifacts, pool_count=POOL_COUNT)
+            if there is None:
+                return Entry(export, artifact=found_artifact(*asked, settings.artifacts))
+            result = there
+        return Entry(export, result)
 
     done: dict[Export, Entry] = {}
-    with console.status("looking") as status:
-        for entry in entries(exports, one, export_width() if make else 1):
+    with ExitStack() as stack:
+        status = stack.enter_context(console.status("looking"))
+        # Closed whatever happens: what is under way must not be waited for when the user has had enough.
+        for entry in stack.enter_context(closing(entries(exports, look, export_width() if make else 1))):
             done[entry.export] = entry
             status.update(f"{len(done)} of {len(exports)}: {entry.export.model} {entry.export.format}")
     ordered = [done[export] for export in exports]

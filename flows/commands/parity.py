@@ -41,11 +41,17 @@ def parity(
             "batch": str(output.batch),
             "max abs": scientific(output.max_abs),
             "max rel": scientific(output.max_rel),
+            "RMS share": scientific(output.nrmse),
             "cosine": f"{output.cosine:.9f}",
             "top-1": "" if output.top1_agreement is None else f"{output.top1_agreement:.0%}",
-            "verdict": "passed" if output.passed else f"broken: {output.detail}",
+            "top-5": "" if output.top5_agreement is None else f"{output.top5_agreement:.0%}",
+            "verdict": "passed" if output.passed else f"broken: {output.detail}{_where(output.diverges_at)}",
         }
         for output in result.parity
     ]
     console.print(table(f"{model} {result.artifact.format} {precision} against PyTorch fp32", rows))
     sys.exit(0 if all(output.passed for output in result.parity) else 1)
+
+
+def _where(layer: str | None) -> str:
+    return f"; it strays first at {layer}" if layer else ""

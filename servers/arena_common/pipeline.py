@@ -38,14 +38,15 @@ def detections(predictions: Array, side: int) -> tuple[Array, Array]:
 
     ``predictions`` (rows, 5 + classes) are YOLOv5's: centre, width and height in pixels, objectness, and a share for
     each class. Suppression does not ask for the class: each crop is classified anew, and one object is one crop.
-    At most `MOST` are kept. A score that is not a number is no detection.
+    At most `MOST` are kept. What has a score that is not a number, or a corner that is not finite, is no detection.
     """
     likely = predictions[predictions[:, 4] > CONFIDENCE]  # a score is never above its objectness
     scores = likely[:, 4] * likely[:, 5:].max(1, initial=0)
-    sure = scores > CONFIDENCE
-    likely, scores = likely[sure], scores[sure]
+    boxes = _corners(likely[:, :4]) / np.float32(side)
+    sure = (scores > CONFIDENCE) & np.isfinite(boxes).all(1)
+    boxes, scores = boxes[sure], scores[sure]
     order = np.argsort(-scores, kind="stable")
-    scores, boxes = scores[order], _corners(likely[order, :4]) / np.float32(side)
+    boxes, scores = boxes[order], scores[order]
     kept: list[int] = []
     left = np.arange(len(scores))
     while len(left) and len(kept) < MOST:

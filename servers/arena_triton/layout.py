@@ -12,16 +12,15 @@ from servers.raw_http import serve_command
 from servers.triton.layout import serve
 from servers.triton.repository import Placed, lay_out, placed, version_of
 
-__all__ = ["command", "models"]
+__all__ = ["command", "models", "triton_options"]
 
 
 def command(request: ServeRequest) -> Command:
     """`UsageError` for another pipeline; `DeploymentError` (``no_environment``) where Triton cannot run."""
     check_model(request.model)
-    given = ("dynamic_batching", "max_queue_delay_microseconds")
     asked = replace(
         request,
-        options=triton.SERVER.resolve({name: request.options[name] for name in given}),
+        options=triton_options(request.options),
         ports={name: request.ports[f"triton_{name}"] for name in ("http", "grpc")}
         | {"metrics": request.ports["metrics"]},
     )
@@ -37,6 +36,12 @@ def command(request: ServeRequest) -> Command:
     address = f"{request.host}:{request.ports['triton_grpc']}"
     gateway = serve_command(request, Path(__file__).parent, ("--triton", address, *flags(request)))
     return supervised(request, (serve(asked, repository), gateway))
+
+
+def triton_options(options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+    """Triton's own, of those of this server."""
+    given = ("dynamic_batching", "max_queue_delay_microseconds")
+    return triton.SERVER.resolve({name: options[name] for name in given})
 
 
 def models(

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -16,7 +17,16 @@ from front import arguments, serve
 from stages import crop_side, described
 
 STARTS_WITHIN_S = 90.0
+ANSWERS_WITHIN_S = 30.0
+CHANNEL = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # Nobody listens when the gateway starts. By default gRPC tries again after a second, and cold starts would show it.
+    ("grpc.initial_reconnect_backoff_ms", 20),
+    ("grpc.max_reconnect_backoff_ms", 100),
+]
 MODELS = ("detect", "classify")
+STUB_DIED = "is not healthy"
 
 
 async def ready(client: InferenceServerClient) -> None:
@@ -39,13 +49,20 @@ def remote(client: InferenceServerClient, artifact: Path, model: str) -> Model:
     async def call(array: np.ndarray) -> np.ndarray:
         tensor = InferInput(given["name"], list(array.shape), "FP32")
         tensor.set_data_from_numpy(array)
-        return (await client.infer(model, [tensor], outputs=wanted)).as_numpy(told["name"])
+        try:
+            answer = await client.infer(model, [tensor], outputs=wanted, client_timeout=ANSWERS_WITHIN_S)
+        except InferenceServerException as error:
+            if STUB_DIED in str(error):  # Triton starts no other: it would refuse everything from now on
+                print(error, file=sys.stderr, flush=True)
+                os._exit(1)
+            raise
+        return answer.as_numpy(told["name"])
 
     return call
 
 
 async def main(args: argparse.Namespace) -> None:
-    async with InferenceServerClient(args.triton) as client:
+    async with InferenceServerClient(args.triton, channel_args=CHANNEL) as client:
         await ready(client)
         detect, classify = (remote(client, args.artifact, model) for model in MODELS)
         await serve(Flow(detect, classify, crop_side(args.artifact), args.join_crops), args)

@@ -13,7 +13,7 @@ __all__ = ["SERVER"]
 
 
 def command(request: ServeRequest) -> Command:
-    names = ("max_concurrency", "max_batch_size", "batch_timeout_ms")
+    names = ("max_concurrency", "max_batch_size", "batch_timeout_ms", "device")
     flags = [part for name in names for part in (f"--{name.replace('_', '-')}", str(request.options[name]))]
     return serve_command(request, SERVER.folder, flags)
 
@@ -45,6 +45,12 @@ SERVER = ServerSpec(
             default=0.0,
             minimum=0,
             help="How long a request may wait for company. Acts with max_batch_size above 1 only.",
+        ),
+        Option(
+            "device",
+            default="cpu",
+            choices=("cpu", "cuda"),
+            help="Where the model runs; copying to a GPU and back is part of every prediction.",
         ),
     ),
     batching=True,

@@ -49,7 +49,7 @@ def expected_batch(request: Request, item_bytes: int) -> int:
     if (kind := request.headers.get("content-type")) != "application/octet-stream":
         raise Refused(f"Content-Type is {kind!r}; send application/octet-stream")
     text = request.headers.get("x-batch", "")
-    if not text.isdecimal() or not 1 <= int(text[:9]) <= MAX_BATCH:
+    if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MAX_BATCH:
         raise Refused(f"X-Batch is {text!r}; send a whole number from 1 to {MAX_BATCH}")
     length, batch = request.headers.get("content-length", "none"), int(text)
     if length != str(batch * item_bytes):

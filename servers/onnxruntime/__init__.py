@@ -2,11 +2,14 @@
 
 import platform
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from nightbench.model import Format
-from nightbench.server import Command, Option, Protocol, ServeRequest, ServerSpec
+from nightbench.errors import UsageError
+from nightbench.model import Format, ModelSpec
+from nightbench.server import Command, Option, OptionValue, Protocol, ServeRequest, ServerSpec
 from servers.raw_http import serve_command
+from servers.triton.repository import serves
 
 __all__ = ["SERVER"]
 
@@ -14,6 +17,15 @@ __all__ = ["SERVER"]
 def command(request: ServeRequest) -> Command:
     flags = [part for name, value in request.options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     return serve_command(request, SERVER.folder, flags)
+
+
+def fits(model: ModelSpec, file_format: Format, options: Mapping[str, OptionValue]) -> None:
+    """Stages are run one after the other, each on what is known by name."""
+    if file_format is Format.STAGES and not serves(model, file_format):
+        raise UsageError(
+            f"between the stages of {model.name} lies more than handing tensors on, and this server does no more; "
+            "choose arena_monolith, or another model"
+        )
 
 
 def _distribution() -> str:
@@ -30,6 +42,7 @@ SERVER = ServerSpec(
     formats=(Format.ONNX, Format.STAGES),
     protocols={Protocol.RAW_HTTP: "http"},
     command=command,
+    fits=fits,
     options=(
         Option(
             "max_concurrency",

@@ -36,6 +36,9 @@ def load(artifact: str, options: Mapping[str, object], threads: int) -> Predict:
     torch.set_num_threads(threads)
     if torch.get_num_interop_threads() != 1:
         torch.set_num_interop_threads(1)  # allowed once a process
+    # fp32 is fp32: TensorFloat-32 is PyTorch's default for convolutions, and leaves every tolerance.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     if artifact.endswith(".pt2"):
         return exported(artifact, mode, device, names)
     return scripted(artifact, mode, device, names)

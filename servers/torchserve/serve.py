@@ -125,7 +125,7 @@ class Served:
             if kind != "application/octet-stream" or not isinstance(body, (bytes, bytearray)):
                 raise Refused(f"Content-Type is {kind!r}; send application/octet-stream")
             text = next((value for name, value in headers.items() if name.lower() == "x-batch"), "")
-        if not text.isdecimal() or not 1 <= int(text[:9]) <= self.max_batch:
+        if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= self.max_batch:
             raise Refused(f"X-Batch is {text!r}; send a whole number from 1 to {self.max_batch}")
         batch = int(text)
         if len(body) != batch * self.inputs.item_bytes:

@@ -1,6 +1,7 @@
 """Which server passed which check: kept between runs, and written as a table."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -12,18 +13,34 @@ from nightbench.server import ServerSpec
 NOT_ASKED = "\N{EN DASH}"
 """The check is not made for this server, or was not chosen."""
 
+SERVERS = Path(__file__).parents[2] / "servers"
+_IMPORTS = re.compile(r"^\s*(?:from|import) servers\b.*", re.MULTILINE)
+
 
 def code_of(spec: ServerSpec) -> str:
     """A hash of the server's folder, and of what it shares: what passed before counts while that stays the same."""
-    shared = [spec.folder.parent / "arena_common"] if spec.name.startswith("arena_") else []
-    files = sorted(
-        path
-        for folder in (spec.folder, *shared)
-        for path in folder.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    )
+    files = sorted({*SERVERS.glob("*.py"), *(path for folder in _folders(spec) for path in _files(folder))})
     joined = b"\0".join(part for path in files for part in (path.name.encode(), path.read_bytes()))
     return sha256(joined).hexdigest()[:12]
+
+
+def _folders(spec: ServerSpec) -> Iterable[Path]:
+    """The server's own, and those of other servers that its code imports or, of the arena, puts on its path."""
+    pending = [spec.folder, *([SERVERS / "arena_common"] if spec.name.startswith("arena_") else [])]
+    seen: set[Path] = set()
+    while pending:
+        folder = pending.pop()
+        if folder in seen:
+            continue
+        seen.add(folder)
+        imports = (line for path in folder.rglob("*.py") for line in _IMPORTS.findall(path.read_text(encoding="utf-8")))
+        named = {SERVERS / word for line in imports for word in re.findall(r"\w+", line)}
+        pending += [other for other in named if other.is_dir()]
+    return seen
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    return (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
 
 
 @dataclass

@@ -6,6 +6,8 @@ both of a graph's input, whose channels are second, and of a convolution's outpu
 last.
 """
 
+import json
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -118,6 +120,10 @@ def over_images(graph: Graph, image: str) -> None:
     graph.add("Split", image, axis=3, num_outputs=2, outputs=2)
     graph.add("Slice", image, ints(1, 0), ints(4, 2**62), ints(1, 3), ints(2, 2))
     graph.add("Slice", image, ints(-1), ints(-(2**62)), ints(2), ints(-1))
+    graph.add("Slice", image, ints(2**62), ints(-(2**62)), ints(2), ints(-2))
+    graph.add("Slice", image, ints(-(2**62)), ints(2**62), ints(3))
+    graph.add("Slice", image, ints(2**62), ints(2**63 - 1), ints(2))
+    graph.add("Slice", image, ints(0), ints(-(2**62)), ints(3), ints(2))
     graph.add("Pad", image, ints(0, 0, 1, 2, 0, 0, 3, 0), np.float32(1.5))
     graph.add("Pad", image, ints(0, 0, 1, 2, 0, 0, 3, 0), mode="reflect")
     graph.add("Transpose", image, perm=[0, 2, 3, 1])
@@ -142,7 +148,11 @@ def over_images(graph: Graph, image: str) -> None:
         graph.add("Conv", image, floats(8, 1, 3, 3), floats(8), pads=pads, strides=[2, 2], group=4)
         graph.add("Conv", image, floats(8, 1, 3, 3), floats(8), pads=pads, group=4)
         graph.add("Conv", image, floats(6, 2, 3, 3), floats(6), pads=pads, group=2)
-    graph.add("Conv", image, floats(6, 4, 3, 3), floats(6), pads=[2, 2, 2, 2], dilations=[2, 2])
+    for strides in ([1, 1], [2, 2]):
+        graph.add("Conv", image, floats(6, 4, 3, 3), floats(6), pads=[2, 2, 2, 2], dilations=[2, 2], strides=strides)
+        graph.add("Conv", image, floats(6, 2, 2, 2), floats(6), dilations=[2, 3], strides=strides, group=2)
+    graph.add("Conv", image, floats(8, 1, 3, 3), floats(8), pads=[2, 2, 2, 2], dilations=[2, 2], group=4)
+    graph.add("Conv", image, floats(8, 1, 2, 2), floats(8), pads=[0, 1, 1, 0], dilations=[2, 3], group=4)
     graph.add("BatchNormalization", image, floats(4), floats(4), floats(4), np.abs(floats(4)), epsilon=1e-3)
 
 
@@ -178,6 +188,9 @@ def sequences() -> Graph:
         graph.add(op, positive)
     graph.add("Pow", positive, np.float32(1.5))
     graph.add("Pow", "s", ints(2)[0])
+    graph.add("Pow", "ids", np.float32(0.5))
+    graph.add("Pow", graph.add("Mul", "ids", ints(5)[0], hidden=True), np.float32(2))
+    graph.add("Pow", "ids", ints(3)[0])
     graph.add("Div", "s", np.float32(3))
     graph.add("Div", "ids", ints(2)[0])
     graph.add("Sum", "s", "s", floats(8))
@@ -277,6 +290,69 @@ def test_an_operator_without_a_counterpart_is_one_sentence(tools: Mapping[str, P
         ExportError, match="operators cannot be made a SavedModel: ONNX operator Celu has no counterpart"
     ):
         EXPORTER.export(work(spec, tmp_path / "model.onnx", tools), tmp_path / "saved")
+
+
+def dilated_in_depth(graph: Graph) -> str:
+    return graph.add("Conv", "x", floats(4, 1, 3, 3), group=4, strides=[2, 2], dilations=[2, 2])
+
+
+def padded_by_itself(graph: Graph) -> str:
+    return graph.add("AveragePool", "x", kernel_shape=[3, 3], auto_pad="SAME_UPPER")
+
+
+def with_its_mean(graph: Graph) -> str:
+    return graph.add("Add", graph.add("LayerNormalization", "s", floats(8), outputs=2), "LayerNormalization_0_1")
+
+
+def with_its_mask(graph: Graph) -> str:
+    graph.add("Dropout", "s", outputs=2)
+    return graph.add("Not", "Dropout_0_1")
+
+
+def in_three_of_four(graph: Graph) -> str:
+    return graph.add("Conv", "x", floats(6, 1, 3, 3), group=3)
+
+
+REFUSED: Mapping[str, tuple[Callable[[Graph], str], int, str]] = {
+    "depth": (dilated_in_depth, OPSET, "ONNX operator Conv of depth with strides [2, 2] and dilations [2, 2] has no"),
+    "auto_pad": (padded_by_itself, OPSET, "ONNX operator AveragePool with auto_pad SAME_UPPER has no counterpart"),
+    "mean": (with_its_mean, OPSET, "LayerNormalization whose outputs ['LayerNormalization_0_1'] are used has no"),
+    "mask": (with_its_mask, OPSET, "ONNX operator Dropout whose outputs ['Dropout_0_1'] are used has no counterpart"),
+    "an error": (in_three_of_four, OPSET, "ONNX operator Conv: "),
+    "shape": (lambda graph: graph.add("Relu", "s"), OPSET, "output Relu_0_0 is of shape (None, 5, 8), not (None,)"),
+    "opset": (lambda graph: graph.add("Softmax", "s"), 12, "its ONNX opset is 12; export it with 13 or newer"),
+}
+_CONVERTS = "import json, sys; from convert import convert; print(json.dumps([*map(convert, json.load(sys.stdin))]))"
+
+
+@pytest.fixture(scope="module")
+def sentences(tools: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """What the converter says of each, of all of them in one process."""
+    folder, orders = tmp_path_factory.mktemp("refused"), []
+    inputs = [{"name": i.name, "dtype": np.dtype(i.dtype.numpy).name, "shape": i.shape} for i in INPUTS]
+    for number, (build, opset, _) in enumerate(REFUSED.values()):
+        graph, source = Graph(), folder / f"{number}.onnx"
+        name = build(graph)
+        model = graph.model()
+        model.opset_import[0].version = opset
+        onnx.save(model, source)
+        output = {"name": name, "dtype": "float32", "shape": []}
+        orders.append({"onnx": str(source), "folder": str(folder / "saved"), "inputs": inputs, "outputs": [output]})
+    done = subprocess.run(
+        [tools["tensorflow"], "-B", "-c", _CONVERTS],
+        cwd=ENVIRONMENTS["tensorflow"].folder,
+        input=json.dumps(orders).encode(),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return dict(zip(REFUSED, (each.get("error", "") for each in json.loads(done.stdout)), strict=True))
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_it_would_get_wrong_is_refused(what: str, sentences: Mapping[str, str]) -> None:
+    sentence = REFUSED[what][2]
+    assert sentence in sentences[what]
+    assert "\n" not in sentences[what]
 
 
 def test_one_bad_request_ends_nothing_and_a_lost_process_is_one_sentence(

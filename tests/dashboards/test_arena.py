@@ -3,6 +3,7 @@
 import json
 import re
 from base64 import b64encode
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from dashboards.arena import tables
 from dashboards.arena.page import render, write
 from dashboards.arena.plots import drawn
 from dashboards.offline import write_whole
-from nightbench.arena import Arena, Written, arena
+from nightbench.arena import Arena, Metric, Standing, Written, arena
+from nightbench.figures import Doubt, Reason
 from nightbench.summary import NightSummary
 from tests.nightbench.test_arena import MODELS, WRITTEN, night
 
@@ -24,8 +26,8 @@ def made() -> NightSummary:
 
 @pytest.fixture(scope="module")
 def found(made: NightSummary) -> Arena:
-    hostile = (Written("<script>alert(1)</script>", 1),)
-    return arena(made, MODELS, 3.6, WRITTEN | {"one": hostile}, (Written("pipeline.py", 60),))
+    files = WRITTEN | {"one": (Written("<script>alert(1)</script>", 1),)}
+    return arena(made, MODELS, 3.6, lambda cell: files[cell.server], (Written("pipeline.py", 60),))
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +76,35 @@ def test_the_tables_hold_the_figures(found: Arena, page: str) -> None:
     assert float(figures["cost a million"].value) == pytest.approx(100, rel=0.01)
     assert all(figure.value in page for figure in first.figures)
     assert "Lowest p50 latency: one at 1 in flight" in page
+
+
+def test_figures_are_doubted_with_those_that_they_are_made_from(made: NightSummary, found: Arena) -> None:
+    short = (Doubt(Reason.TOO_FEW_SAMPLES, "too short for a throughput", ("throughput_rps",)),)
+    one, two = found.architectures
+    level = replace(one.levels[0], cell=replace(one.levels[0].cell, doubts=short))
+    doubted = replace(found, architectures=(replace(one, levels=(level,)), two))
+    (row, _) = tables.loads(doubted)[1]
+    assert not row.doubted
+    named = {name for name, each in zip(tables.COLUMNS, row.doubts, strict=True) if each}
+    assert named == {"throughput", "CPU a request", "cost a million"}
+    assert render(made, doubted).count('class="n doubted"') == 3
+
+
+def test_failed_starts_are_told(made: NightSummary, found: Arena) -> None:
+    one, two = found.architectures
+    assert one.deployment is not None
+    assert tables.starts(one) == "3"
+    failing = replace(one, deployment=replace(one.deployment, starts=4, failed=1))
+    assert tables.starts(failing) == "4 (1 failed)"
+    assert "4 (1 failed)" in render(made, replace(found, architectures=(failing, two)))
+
+
+def test_who_did_not_compete_is_in_brackets(found: Arena) -> None:
+    alone = Standing(Metric.P50, 16, ("one", "two"), ("three",))
+    none = Standing(Metric.P99, 16, (), ("two", "three"))
+    assert tables.standings(replace(found, standings=(alone, none))) == [
+        (16, ["one, two (without three)", "\N{EN DASH}"])
+    ]
 
 
 def test_it_is_written_whole_or_not_at_all(

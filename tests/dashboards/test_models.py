@@ -15,7 +15,7 @@ from nightbench.summary import NightSummary
 def _wire(deployment_id: str = "d0", *, passed: bool = True, nrmse: float = 1e-6) -> WireParityRecord:
     return WireParityRecord(
         *("run", deployment_id, "resnet50", Format.ONNX, Precision.INT8, "sha", "triton", Protocol.KSERVE_GRPC, 8),
-        *("logits", 1e-5, 1e-4, 1e-6, nrmse, 0.9999, 1.0, 1.0, passed),
+        *("logits", 1e-5, 1e-4, 1e-6, nrmse, 0.9999, 1.0, 1.0, 16, True, passed),
         "" if passed else "item 0 is off",
     )
 
@@ -33,6 +33,13 @@ def test_several_starts_are_one_row_of_the_one_that_failed(strayed: NightSummary
 
 def test_a_server_that_answered_wrongly_stands_out(strayed: NightSummary) -> None:
     assert "triton answers for resnet50 in int8 with other numbers than PyTorch." in troubles(strayed)
+
+
+def test_no_answer_is_no_wrong_answer(night: NightSummary) -> None:
+    dumb = replace(_wire(passed=False), answered=False, items=0)
+    told = troubles(replace(night, wire_parity=(dumb,)))
+    assert "triton could not be asked about resnet50 in int8: a request got no answer." in told
+    assert not any("other numbers" in sentence for sentence in told)
 
 
 def test_the_first_layer_that_strays_is_named(night: NightSummary) -> None:

@@ -105,7 +105,7 @@ def records_of(run: str) -> st.SearchStrategy[list[Record]]:
                 WireParityRecord,
                 *(same, _text, _text, _format, _precision, _text, _text, _protocol, _batch, _text),
                 *(_figure, _figure, _figure, _figure, st.floats()),
-                *(st.none() | _figure, st.none() | _figure, st.booleans(), _text),
+                *(st.none() | _figure, st.none() | _figure, _small, st.booleans(), st.booleans(), _text),
             ),
             st.builds(
                 DeploymentRecord,

@@ -46,11 +46,15 @@ def test_what_servers_answered_is_one_row_a_server_and_night(
     first = WireParityRecord(
         *("night-1", "d0", "resnet50", Format.ONNX, Precision.FP32, "sha", "onnxruntime", Protocol.RAW_HTTP, 1),
         *("logits", 1e-5, 1e-4, 1e-6, 2e-6, 1.0, 1.0, 1.0),
+        items=16,
+        answered=True,
         passed=True,
     )
-    second = replace(first, deployment_id="d1", nrmse=3e-6, passed=False)
+    second = replace(first, deployment_id="d1", nrmse=3e-6, items=3, answered=False, passed=False)
     store.ingest([*night(), first, second])
     assert [each for each in store.records("night-1") if isinstance(each, WireParityRecord)] == [first, second]
     with open_engine(url, pooled=False).connect() as connection:
-        row = connection.execute(text("SELECT deployments, passed, nrmse FROM wire_parity_nights")).one()
-    assert tuple(row) == (2, False, 3e-6)
+        row = connection.execute(
+            text("SELECT deployments, passed, answered, items, nrmse FROM wire_parity_nights")
+        ).one()
+    assert tuple(row) == (2, False, False, 3, 3e-6)

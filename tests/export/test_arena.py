@@ -2,9 +2,10 @@
 
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,18 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from export import zoo
-from export.zoo import _arena, _chosen, arena, tiny_arena
+from export.zoo import (
+    _arena,
+    _chosen,
+    _parts,
+    arena,
+    mobilenet_v2,
+    mobilenet_v2_image,
+    tiny,
+    tiny_arena,
+    tiny_image,
+    yolov5n,
+)
 from export.zoo._scenes import scene
 from nightbench.errors import ExportError
 from nightbench.model import Format
@@ -120,6 +132,31 @@ def test_it_is_to_be_had_as_stages_only() -> None:
         assert module.MODEL.formats == (Format.STAGES,)
         assert [stage.name for stage in module.MODEL.stages] == ["detect", "classify"]
         assert zoo.run_stages(module.MODEL) is not None
+
+
+def test_the_version_of_what_is_made_of_models_rises_with_each_of_them() -> None:
+    one, two = mobilenet_v2.MODEL, tiny.MODEL
+    before = _parts.version(1, one, two)
+    assert _parts.version(2, one, two) == before + 1
+    assert _parts.version(1, replace(one, version=one.version + 1), two) == before + 1
+    assert _parts.version(1, one, replace(two, version=two.version + 1)) == before + 1
+    assert _parts.version(1, replace(one, version=1), replace(two, version=1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("whole", "parts"),
+    [
+        (arena, (yolov5n, mobilenet_v2)),
+        (tiny_arena, (tiny,)),
+        (mobilenet_v2_image, (mobilenet_v2,)),
+        (tiny_image, (tiny,)),
+    ],
+)
+def test_every_such_model_has_the_version_of_its_parts(whole: ModuleType, parts: tuple[ModuleType, ...]) -> None:
+    """Weights that changed under an unchanged version would meet the pool of the old ones."""
+    risen = [each.MODEL.version - 1 for each in parts]
+    assert sum(risen) > 0
+    assert whole.MODEL.version >= 1 + sum(risen)
 
 
 def test_weights_are_a_folder_that_holds_some(tmp_path: Path) -> None:

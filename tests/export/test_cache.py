@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -147,6 +148,27 @@ def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:
     make_folder(entry.path.with_name("partial"))
     again = Cache(tmp_path).get(REQUEST, make)
     assert {path.name for path in again.path.parent.iterdir()} == {again.path.name, "manifest.json", "lock"}
+
+
+def test_waiting_for_another_process_is_no_work_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock_ns = 0
+
+    def wait(*_: Any) -> None:
+        nonlocal clock_ns
+        clock_ns += 10**9
+
+    cache = Cache(tmp_path)
+    other = Request(label="other", suffix=".bin", facts={}, purpose="")
+
+    def outer(path: Path) -> Mapping[str, Any]:
+        nonlocal clock_ns
+        clock_ns += 7
+        cache.get(other, make)
+        return make(path)
+
+    monkeypatch.setattr("export.cache.time", SimpleNamespace(monotonic_ns=lambda: clock_ns))
+    monkeypatch.setattr("export.cache.fcntl", SimpleNamespace(flock=wait, LOCK_EX=0))
+    assert cache.get(REQUEST, outer).made_ns == 7
 
 
 def test_two_at_once_make_it_once(tmp_path: Path) -> None:

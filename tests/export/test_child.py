@@ -63,11 +63,12 @@ def test_noise_instead_of_an_answer(job: Job, tmp_path: Path) -> None:
     assert "exit code 0 and no answer" in ending(job, tmp_path / "log", "print('{\"prepared\": 3}')")
 
 
-def test_too_slow_is_ended_with_its_children(job: Job, tmp_path: Path) -> None:
+@pytest.mark.parametrize("apart", [False, True], ids=["in its group", "in a session of its own"])
+def test_too_slow_is_ended_with_its_children(job: Job, tmp_path: Path, apart: bool) -> None:
     pids = tmp_path / "pids"
     code = (
         "import os, subprocess, sys, time, pathlib\n"
-        "kid = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        f"kid = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session={apart})\n"
         f"pathlib.Path({str(pids)!r}).write_text(f'{{os.getpid()}} {{kid.pid}}')\n"
         "time.sleep(600)"
     )
@@ -75,12 +76,13 @@ def test_too_slow_is_ended_with_its_children(job: Job, tmp_path: Path) -> None:
     assert all(eventually_gone(int(pid)) for pid in pids.read_text().split())
 
 
-def test_memory_is_that_of_all_its_processes(job: Job, tmp_path: Path) -> None:
+@pytest.mark.parametrize("apart", [False, True], ids=["in its group", "in a session of its own"])
+def test_memory_is_that_of_all_its_processes(job: Job, tmp_path: Path, apart: bool) -> None:
     pids = tmp_path / "pids"
     hoard = "hoard = bytearray(b'1') * 2**27; time.sleep(600)"  # 128 MiB
     code = (
         "import os, subprocess, sys, time, pathlib\n"
-        f"kid = subprocess.Popen([sys.executable, '-c', {'import time; ' + hoard!r}])\n"
+        f"kid = subprocess.Popen([sys.executable, '-c', {'import time; ' + hoard!r}], start_new_session={apart})\n"
         f"pathlib.Path({str(pids)!r}).write_text(f'{{os.getpid()}} {{kid.pid}}')\n"
         "print('allocating', file=sys.stderr, flush=True)\n" + hoard
     )
@@ -97,6 +99,40 @@ def test_what_it_leaves_behind_when_it_ends_is_ended_too(job: Job, tmp_path: Pat
         'print(\'{"error": "%d"}\' % kid.pid)'
     )
     assert eventually_gone(int(ending(job, tmp_path / "log", code).partition(" ")[0]))
+
+
+def test_what_left_its_group_and_outlived_it_is_ended_too(job: Job, tmp_path: Path) -> None:
+    pid, enough, looks = tmp_path / "pid", tmp_path / "enough", []
+    code = (
+        "import os, pathlib, subprocess, sys, time\n"
+        "kid = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'],\n"
+        "    start_new_session=True, stdout=subprocess.DEVNULL)\n"
+        f"pathlib.Path({str(pid)!r}).write_text(str(kid.pid))\n"
+        f"while not os.path.exists({str(enough)!r}): time.sleep(0.02)\n"
+        "os._exit(0)"
+    )
+
+    def looked() -> bool:
+        looks.append(pid.exists())
+        if looks.count(True) == 2:  # the look before this one found the process
+            enough.touch()
+        return False
+
+    with pytest.raises(ExportError, match="exit code 0 and no answer"):
+        run_child(job, tmp_path / "log", 60, looked, argv=(sys.executable, "-c", code))
+    assert eventually_gone(int(pid.read_text()))
+
+
+def test_orphans_are_still_found_and_ended(tmp_path: Path) -> None:
+    code = (
+        "import os, subprocess; from export.descendants import adopt_orphans, descendants, end; adopt_orphans()\n"
+        "orphan = subprocess.check_output(['sh', '-c', 'setsid sleep 600 >/dev/null 2>&1 & echo $!'])\n"
+        "found = descendants(os.getpid()); end(found)\n"
+        "print(int(orphan), *(each.pid for each in found))"
+    )
+    pids = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert pids[0] in pids[1:]
+    assert eventually_gone(int(pids[0]))
 
 
 def test_of_much_noise_only_the_end_is_kept(job: Job, tmp_path: Path) -> None:
@@ -168,3 +204,4 @@ def test_sentences_out_of_library_noise() -> None:
     assert one_line(outer) == "ValueError: op 'foo' is unknown"
     assert last_line("first\nx.py:1: UserWarning: bad\n  warnings.warn(\n\n") == "x.py:1: UserWarning: bad"
     assert last_line(" \n") == ""
+    assert one_line(ValueError("a\0b\udc80c\td")) == "ValueError: a\ufffdb\ufffdc d"

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from errno import EACCES
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import set_external_data
 
 from export import custom
 from export.artifact import export_model
@@ -22,7 +24,7 @@ from export.cache import Cache, Request
 from export.custom_file import adopt, file_facts
 from export.isolated import Prepared, found, prepare
 from export.pool import load_pool
-from export.signature import read_signature
+from export.signature import external_data, load, read_signature
 from nightbench.catalog import Catalog
 from nightbench.custom_entries import source_sha256
 from nightbench.errors import ExportError
@@ -45,6 +47,15 @@ class Net(torch.nn.Module):
 def make():
     return Net()
 """
+COUNTED = (
+    NET.replace("return Net()", "net = Net(); net.linear.bias.data += next(COUNT)")
+    + """
+    return net
+
+import itertools
+COUNT = itertools.count()
+"""
+)
 SHAPES = {"inputs": (TensorSpec("x", DType.FP32, (3,)),), "outputs": (TensorSpec("y", DType.FP32, (2,)),)}
 
 
@@ -101,6 +112,10 @@ def net(forward: str) -> str:
         (net("return self.linear(x)[self.linear(x)[:, 0] > 1e9]"), "a shape must not hang on values"),
         (net("return self.linear(x) / 0 * 0"), "output 'y' is not finite in the original itself"),
         (net("return self.linear(x[:, :2])"), "fails on 2 items of its inputs: RuntimeError"),
+        (net("return self.linear(x).squeeze(0)"), "output 'y' is float32(2,) for 1 items"),
+        (net("return self.linear(x) - self.linear(x).mean(0)"), "mixes the items of a batch: one alone is answered"),
+        (net("return torch.nn.functional.dropout(self.linear(x), 0.5, True)"), "gives other answers to the same items"),
+        (COUNTED, "factory users_net:make returned other weights when called again"),
     ],
 )
 def test_a_factory_that_does_not_give_what_was_said(package: Path, code: str, said: str) -> None:
@@ -279,6 +294,44 @@ def test_external_data_comes_along_or_is_missed_by_name(tmp_path: Path) -> None:
         adopt(spec, tmp_path / "again.onnx")
 
 
+def test_constants_and_inner_graphs_keep_external_data_too(tmp_path: Path) -> None:
+    def beside(name: str) -> "onnx.TensorProto":
+        values = np.arange(6, dtype=np.float32).reshape(3, 2)
+        (tmp_path / name).write_bytes(values.tobytes())
+        tensor = numpy_helper.from_array(values, "weight")
+        set_external_data(tensor, name)
+        tensor.ClearField("raw_data")
+        return tensor
+
+    model = onnx_model()
+    model.graph.ClearField("initializer")
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["weight"], value=beside("constant.data")))
+    inner = helper.make_graph(
+        [helper.make_node("Identity", ["weight"], ["z"])], "inner", [], [], [beside("inner.data")]
+    )
+    model.graph.node.append(helper.make_node("If", ["never"], [], then_branch=inner, else_branch=inner))
+    spec = spec_of(Given(file=written(tmp_path, model)))
+    before = file_facts(spec)
+    assert adopt(spec, tmp_path / "out.onnx") == {"exporter": "as given, external data embedded"}
+    assert external_data(load(tmp_path / "out.onnx"), tmp_path / "out.onnx") == ()
+    constant = onnx.load(tmp_path / "out.onnx").graph.node[0].attribute[0].t
+    assert np.array_equal(numpy_helper.to_array(constant), np.arange(6, dtype=np.float32).reshape(3, 2))
+    for name in ("constant.data", "inner.data"):
+        (tmp_path / name).write_bytes(bytes(24))
+        assert file_facts(spec) != before
+        before = file_facts(spec)
+
+
+def test_external_data_that_cannot_be_read_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> str:
+        raise PermissionError(EACCES, "Permission denied", str(path))
+
+    spec = spec_of(Given(file=split(tmp_path)))
+    monkeypatch.setattr("export.custom_file._digest", refuse)
+    with pytest.raises(ExportError, match=r"has weights in .*net\.data, which cannot be read: Permission denied"):
+        found(spec, Format.ONNX, Precision.FP32, "given", tmp_path / "cache", 4)
+
+
 def test_external_data_is_not_taken_from_anywhere(tmp_path: Path) -> None:
     model = onnx.load(split(tmp_path), load_external_data=False)
     model.graph.initializer[0].external_data[0].value = "../../etc/passwd"
@@ -329,12 +382,23 @@ def test_torchscript_that_is_cut_off_or_none(tmp_path: Path) -> None:
         adopt(spec_of(Given(file=path)), tmp_path / "out")
 
 
-def test_a_file_larger_than_the_memory_is_not_even_tried(tmp_path: Path) -> None:
-    path = tmp_path / "net.pt"
+@pytest.mark.parametrize(("name", "file_format"), [("net.pt", Format.TORCHSCRIPT), ("net.onnx", Format.ONNX)])
+def test_a_file_larger_than_the_memory_is_not_even_tried(tmp_path: Path, name: str, file_format: Format) -> None:
+    path = tmp_path / name
     with path.open("wb") as file:
         file.truncate(2**27)  # holds nothing on the disk
     with pytest.raises(ExportError, match=r"is larger than the memory to export it in: .* has 0.12 GiB of 0.10"):
-        tried(spec_of(Given(file=path)), tmp_path, Format.TORCHSCRIPT, gib=0.1)
+        tried(spec_of(Given(file=path)), tmp_path, file_format, gib=0.1)
+
+
+def test_a_large_onnx_file_is_read_in_the_child_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"whoever reads this says that it is no ONNX model")
+    monkeypatch.setattr("export.isolated.LARGEST_BYTES", 9)
+    monkeypatch.setattr("export.signature.LARGEST_BYTES", 9)
+    assert found(spec_of(Given(file=path)), Format.ONNX, Precision.FP32, "given", tmp_path / "cache", 4) is None
+    with pytest.raises(ExportError, match=r"only read from files of up to .*; give 'inputs' and 'outputs'"):
+        read_signature(path)
 
 
 def test_time_and_memory_of_an_entry_are_its_own(tmp_path: Path) -> None:

@@ -13,14 +13,15 @@ import torch
 from numpy.typing import NDArray
 
 from export import zoo
-from export.cache import Cache
+from export.cache import Cache, NotCached
 from export.diverge import diverges_at
 from export.draw import Arrays
 from export.formats.base import Exporter, Runner, Work
 from export.onnx_graph import write
-from export.parity import check
+from export.parity import checked
 from export.pool import make_pool
 from nightbench.model import Artifact, DType, Format, ModelSpec, Precision, TensorSpec, Tolerance
+from nightbench.parity import OutputParity
 
 FAULTY = Artifact("branches", Format.ONNX, Precision.FP32, "random", Path("unused"), "sha", 1)
 LAYERS = ("stem", "left", "right.0", "right.1", "right.2", "join", "head")
@@ -154,9 +155,11 @@ def test_nothing_that_goes_wrong_is_raised(
     assert "no diverging layer of branches in onnx: MemoryError: too large" in capsys.readouterr().out
 
 
-def test_a_fault_of_the_exporter_is_traced_to_its_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Cache], tuple[OutputParity, ...]]:
+    """The parity of an export in which height and width are mixed up where there are 16 channels."""
+
     def transposing(module: torch.nn.Module, spec: ModelSpec, path: Path) -> dict[str, str]:
-        """An exporter that mixes up height and width where there are 16 channels."""
         facts = write(module, spec, path)
         model = onnx.load(path)
         for tensor in model.graph.initializer:
@@ -169,6 +172,41 @@ def test_a_fault_of_the_exporter_is_traced_to_its_layer(tmp_path: Path, monkeypa
     monkeypatch.setattr("export.formats.onnx.write", transposing)
     tiny, path = zoo.models()["tiny_cnn"], tmp_path / "faulty.onnx"
     transposing(zoo.build(tiny, "random"), tiny, path)
-    results = check(tiny, replace(FAULTY, path=path), make_pool(tiny, "random", 6, Cache(tmp_path)), (1, 4))
+    pool = make_pool(tiny, "random", 6, Cache(tmp_path))
+    return lambda cache: checked(tiny, replace(FAULTY, path=path), pool, (1, 4), cache, {})
+
+
+def test_a_fault_of_the_exporter_is_traced_to_its_layer(
+    faulty: Callable[[Cache], tuple[OutputParity, ...]], tmp_path: Path
+) -> None:
+    results = faulty(Cache(tmp_path))
     assert {result.diverges_at for result in results} == {"features.3 (aten.conv2d)"}
     assert not any(result.passed for result in results)
+    assert faulty(Cache(tmp_path, may_make=False)) == results
+
+
+def test_a_search_that_is_killed_costs_the_layer_and_not_the_verdict(
+    faulty: Callable[[Cache], tuple[OutputParity, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*args: Any) -> None:
+        (args[-1] / "nightbench-diverge-left").mkdir()
+        raise SystemExit("no memory left")
+
+    monkeypatch.setattr("export.parity.diverges_at", killed)
+    with pytest.raises(SystemExit):
+        faulty(Cache(tmp_path))
+    assert list(tmp_path.rglob("nightbench-diverge-*"))
+    results = faulty(Cache(tmp_path, may_make=False))
+    assert not any(result.passed for result in results)
+    assert {result.diverges_at for result in results} == {None}
+    assert not list(tmp_path.rglob("nightbench-diverge-*"))
+
+
+def test_another_kind_of_cpu_is_asked_anew(
+    faulty: Callable[[Cache], tuple[OutputParity, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export.parity.diverges_at", lambda *_: None)
+    faulty(Cache(tmp_path))
+    monkeypatch.setattr("export.parity.cpu_model", lambda: "another")
+    with pytest.raises(NotCached):
+        faulty(Cache(tmp_path, may_make=False))

@@ -1,4 +1,4 @@
-"""The usual bounds below fp32 let rounding pass and no wrong layer: planted faults, in the tiny classifier."""
+"""The bounds below fp32 let rounding pass and no wrong layer: planted faults, in a tiny classifier and detector."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,9 +10,9 @@ import torch
 from export import zoo
 from export.cast import cast
 from nightbench.model import Precision
-from nightbench.parity import OutputParity, compare, tolerance_at
+from nightbench.parity import OutputParity, compare, compare_all, tolerance_at
 
-TINY = zoo.models()["tiny_cnn"]
+TINY, DETECTOR = zoo.models()["tiny_cnn"], zoo.models()["tiny_yolo"]
 LOW = [precision for precision in Precision if precision is not Precision.FP32]
 
 
@@ -63,3 +63,44 @@ def test_an_input_normalised_twice_does_not(precision: Precision) -> None:
 
 def test_the_reference_itself_is_within_every_rule() -> None:
     assert all(np.isclose(judged(zoo.build(TINY, "random"), precision).nrmse, 0) for precision in Precision)
+
+
+@pytest.fixture(scope="module")
+def detected() -> torch.Tensor:
+    """What the detector says of 16 pictures."""
+    with torch.inference_mode():
+        said: torch.Tensor = zoo.build(DETECTOR, "random")(pictures())[0]
+    return said
+
+
+def pictures() -> torch.Tensor:
+    return torch.from_numpy(zoo.inputs(DETECTOR, 16)["images"])
+
+
+def detects(got: torch.Tensor, want: torch.Tensor, precision: Precision) -> OutputParity:
+    rule = tolerance_at(DETECTOR, precision, "random")
+    answers = ({"predictions": each.numpy()} for each in (got, want))
+    return compare_all(DETECTOR.outputs, 16, [next(answers)], [next(answers)], rule)[0]
+
+
+@pytest.mark.parametrize("precision", [Precision.FP16, Precision.BF16])
+def test_rounding_in_a_detector_passes(detected: torch.Tensor, precision: Precision) -> None:
+    with torch.inference_mode():
+        got = cast(zoo.build(DETECTOR, "random"), precision)(pictures())[0]
+    result = detects(got, detected, precision)
+    assert result.passed, result.detail
+    assert not detects(got, detected, Precision.FP32).passed
+
+
+@pytest.mark.parametrize("precision", Precision)
+def test_scores_of_a_detector_are_looked_at_beside_its_boxes(detected: torch.Tensor, precision: Precision) -> None:
+    faults = {
+        "scores zero": lambda said: said[..., 4:].zero_(),
+        "objects zero": lambda said: said[..., 4].zero_(),
+        "classes reversed": lambda said: said[..., 5:].copy_(said[..., 5:].flip(-1)),
+        "boxes zero": lambda said: said[..., :4].zero_(),
+    }
+    for name, plant in faults.items():
+        got = detected.clone()
+        plant(got)
+        assert not detects(got, detected, precision).passed, name

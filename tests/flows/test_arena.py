@@ -1,12 +1,16 @@
 """`nightbench arena`, as a user calls it."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flows.commands import arena as command
 from nightbench.errors import UsageError
+from nightbench.load import ClosedLoop
 from nightbench.record import Record
+from nightbench.server import OptionValue
 from tests.nightbench import test_arena as made
 
 
@@ -39,6 +43,28 @@ def test_it_writes_the_page_where_it_is_told_to(tmp_path: Path, capsys: pytest.C
     assert "Inference Arena: arena" in path.read_text()
     with pytest.raises(UsageError, match="cannot be written"):
         command.arena("run-1", html=path / "below" / "a.html")
+
+
+def test_lines_are_those_of_the_setup_that_was_measured(run: list[Record], capsys: pytest.CaptureFixture[str]) -> None:
+    options: dict[str, OptionValue] = {"dynamic_batching": True, "max_queue_delay_microseconds": 5000}
+    run += [
+        made.measured("arena_triton", "arena", number, ClosedLoop(1), 90.0, 11.0, 100.0, 300, options)
+        for number in made.ROUNDS
+    ]
+    command.arena("run-1")
+    said = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("Least to write"))
+    lines = re.findall(r"arena_triton[^,()]*? (\d+) lines", said)
+    assert len(set(lines)) == 2
+
+
+def test_failed_starts_are_printed(run: list[Record], capsys: pytest.CaptureFixture[str]) -> None:
+    run.append(
+        replace(
+            made.deployment("arena_triton", "arena", 4, 1.0), cold_start_ns=None, failure="it died", failure_kind="died"
+        )
+    )
+    command.arena("run-1")
+    assert "4 (1 failed)" in capsys.readouterr().out
 
 
 def test_a_run_without_pipelines_is_refused(run: list[Record]) -> None:

@@ -100,6 +100,29 @@ def test_one_failure_costs_only_itself(tmp_path: Path, monkeypatch: pytest.Monke
     assert failures == {None, "it hangs"}
 
 
+def test_a_file_that_cannot_be_read_costs_only_its_own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(model: str, file_format: Format) -> None:
+        if model == "one":
+            raise PermissionError(13, "Permission denied", "net.data")
+
+    book = Book(tmp_path, monkeypatch, work)
+    done = export_all(book.session, EXPORTS)
+    assert {export.model for export, each in done.items() if isinstance(each, Unusable)} == {"one"}
+    failures = {each.failure for each in book.records if isinstance(each, ArtifactRecord) and each.model == "one"}
+    assert len(failures) == 3  # a sentence for each format
+    assert all("PermissionError: [Errno 13] Permission denied: 'net.data'" in (each or "") for each in failures)
+
+
+def test_what_no_database_takes_is_not_in_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(model: str, file_format: Format) -> None:
+        raise ExportError("a file called \udcff\0")
+
+    book = Book(tmp_path, monkeypatch, work)
+    export_all(book.session, EXPORTS[:1])
+    (failed,) = (each for each in book.records if isinstance(each, ArtifactRecord))
+    assert failed.failure == "a file called \ufffd\ufffd"
+
+
 def test_a_stop_is_passed_on_and_what_ended_is_on_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def work(model: str, file_format: Format) -> None:
         if file_format is not Format.ONNX:

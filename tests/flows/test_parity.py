@@ -1,7 +1,13 @@
 """What a deployment answers is compared before it is timed, and a cell with other answers is a gap that says so."""
 
+from types import SimpleNamespace
+from typing import Any
+
 from db import spool
 from nightbench.record import MeasurementRecord, MissingRecord, Record, WireParityRecord
+from nightbench.server import Protocol
+from tasks.missing import why_untimed
+from tasks.session import Known
 from tests.flows.conftest import Bench
 
 BATCHED = """
@@ -31,6 +37,7 @@ def test_each_protocol_and_batch_is_asked_once_before_its_first_cell(bench: Benc
     wire = [record for record in records if isinstance(record, WireParityRecord)]
     assert sorted(record.batch for record in wire) == [1, 4]
     assert all(record.passed and record.nrmse < 1e-4 for record in wire)
+    assert {(record.items, record.answered, record.detail) for record in wire} == {(16, True, "")}
     assert {record.top1_agreement for record in wire} == {1.0}
     cells = [record for record in records if isinstance(record, MeasurementRecord)]
     assert len(cells) == 4
@@ -47,6 +54,16 @@ def test_a_server_that_mixes_up_its_batches_is_timed_without_them_only(bench: Be
     gaps = [record for record in records if isinstance(record, MissingRecord)]
     assert [(gap.batch, gap.reason) for gap in gaps] == [(4, "parity_failed")] * 2
     assert {gap.detail for gap in gaps} == {f"output 'scores' {wire[4].detail}"}
+
+
+def test_no_answers_are_no_wrong_answers() -> None:
+    known = Known()
+    session: Any = SimpleNamespace(known=known)
+    silent, wrong, right = (("d0", Protocol.RAW_HTTP, batch) for batch in (1, 2, 4))
+    known.parity |= {silent: "cannot be had", wrong: "differs", right: ""}
+    known.unanswered.add(silent)
+    whys = [why_untimed(session, kind) for kind in (silent, wrong, right)]
+    assert whys == ["measuring_failed", "parity_failed", "measuring_failed"]
 
 
 def test_a_model_that_the_engine_hosts_is_asked_by_the_engine(bench: Bench) -> None:

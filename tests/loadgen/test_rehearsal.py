@@ -53,8 +53,19 @@ def test_every_item_is_asked_in_full_batches(items: Pool, batch: int) -> None:
 
     (result,) = rehearse(ask, items, Y, batch, EXACT, classifier=True)
     assert (result.passed, result.batch, result.top1_agreement) == (True, batch, 1.0)
+    assert (result.items, result.detail, result.answered) == (5, "", True)
     assert {len(rows) for rows in seen} == {batch}
     assert {row.tobytes() for rows in seen for row in rows} == {row.tobytes() for row in items.inputs["x"]}
+
+
+@pytest.mark.parametrize(("batch", "items"), [(1, 1), (2, 2), (8, 5)])
+def test_what_time_cut_short_is_no_plain_pass(
+    items: int, batch: int, pool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loadgen.rehearsal._ENOUGH_S", -1.0)
+    (result,) = rehearse(lambda inputs: {"y": inputs["x"] * 2 + 1}, Pool.read(pool, X, Y), Y, batch, EXACT)
+    assert (result.passed, result.items) == (True, items)
+    assert result.detail == ("" if items == 5 else f"only {items} of 5 items were compared in -1 s")
 
 
 def test_a_right_server_passes_over_the_wire(serve: Serve, items: Pool) -> None:
@@ -89,8 +100,10 @@ def test_no_answer_is_a_failure_that_says_why(serve: Serve, items: Pool) -> None
     (result,) = rehearse_server(at(serve(lambda *_: busy).port), MODEL, items, 1, EXACT)
     assert (result.passed, result.max_abs, result.top5_agreement) == (False, UNBOUNDED, 0.0)
     assert result.detail == "cannot be had: http_503: 503 Busy: full"
+    assert (result.answered, result.items) == (False, 0)
     (result,) = rehearse_server(at(serve(lambda *_: said(np.zeros((1, 2)))).port), MODEL, items, 1, EXACT)
     assert result.detail == "cannot be had: the answer cannot be read: the body has 8 bytes, not 12"
+    assert result.answered  # with something else
 
 
 def test_nobody_there_is_a_failure_too(free_port: int, items: Pool) -> None:

@@ -10,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.protocols.torchserve_grpc import TorchServeGrpc
+from loadgen.wire.base import Reply
 from nightbench.model import DType, TensorSpec
+from nightbench.samples import Outcome
 from nightbench.server import Endpoint, Protocol
+from tests.loadgen.h2_talk import HELLO, good
 
 INPUTS = (TensorSpec("x", DType.FP32, (3,)), TensorSpec("ids", DType.INT64, (2,)))
 OUTPUTS = (TensorSpec("y", DType.FP32, (4,)),)
@@ -74,6 +77,39 @@ def test_answers_of_protobuf_are_read(batch: int, sequence: str) -> None:
 def test_an_empty_prediction_is_no_answer() -> None:
     with pytest.raises(ValueError, match="the body has 0 bytes, not 16"):
         codec(1).decode(RESPONSE().SerializeToString())
+
+
+def replies(outputs: tuple[TensorSpec, ...], *bodies: bytes) -> list[Reply | None]:
+    """What the wire makes of answers that arrive whole, one after another on one connection."""
+    asked = TorchServeGrpc(Endpoint(Protocol.TORCHSERVE_GRPC, "127.0.0.1", 1, "m"), INPUTS, outputs, 1)
+    wire = asked.wire()
+    request = asked.prepare({"x": np.zeros((1, 3), "<f4"), "ids": np.zeros((1, 2), "<i8")})
+    found: list[Reply | None] = []
+    for number, body in enumerate(bodies):
+        wire.begin(request)
+        wire.output()
+        found.append(wire.feed((HELLO if number == 0 else b"") + good(2 * number + 1, body)))
+    return found
+
+
+def test_an_empty_prediction_is_a_failed_request() -> None:
+    full = RESPONSE(prediction=bytes(16)).SerializeToString()
+    empty = [RESPONSE().SerializeToString(), RESPONSE(sequence_id="7").SerializeToString(), b"\n\0"]
+    first, *refused, last = replies(OUTPUTS, full, *empty, *empty, full)
+    assert first == last == Reply(Outcome.OK, full)
+    assert len(refused) == 6
+    for reply in refused:
+        assert reply is not None
+        assert (reply.outcome, reply.body) == (Outcome.RPC_ERROR, b"")
+        assert reply.detail.startswith("an empty prediction")
+
+
+def test_an_empty_prediction_is_an_answer_where_outputs_have_no_bytes() -> None:
+    assert replies((TensorSpec("y", DType.FP32, (0,)),), b"") == [Reply(Outcome.OK, b"")]
+
+
+def test_what_is_no_message_is_left_to_the_verification() -> None:
+    assert replies(OUTPUTS, b"\n\xff") == [Reply(Outcome.OK, b"\n\xff")]
 
 
 @given(st.binary(max_size=64))

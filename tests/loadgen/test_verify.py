@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from loadgen.pool import Pool, rotation
 from loadgen.verify import Keeper, strays
 from nightbench.model import DType, TensorSpec, Tolerance
+from nightbench.parity import Part
 
 TOLERANCE = Tolerance(0.1, 0.01)
 
@@ -32,19 +33,19 @@ def y(*values: float) -> dict[str, np.ndarray]:
     ],
 )
 def test_within_tolerance_or_not(got: dict, want: dict, passes: bool) -> None:
-    assert (strays(got, want, TOLERANCE, {"y": 1.0}) is None) is passes
+    assert (strays(got, want, TOLERANCE, {"y": (Part((), 1.0),)}) is None) is passes
 
 
 def test_a_difference_says_which_output_how_much_and_what_was_allowed() -> None:
-    assert strays(y(1.5, 2.0), y(1.0, 2.0), TOLERANCE, {"y": 1.0}) == (
+    assert strays(y(1.5, 2.0), y(1.0, 2.0), TOLERANCE, {"y": (Part((), 1.0),)}) == (
         "output 'y' differs by up to 0.5 from the reference in 1 of 2 values (tolerance: 0.1 + 0.01 of the value)"
     )
 
 
 def test_an_item_that_happens_to_be_small_is_held_to_the_scale_of_the_pool() -> None:
     rule = Tolerance(None, max_nrmse=0.1)
-    assert strays(y(0.02), y(0.01), rule, {"y": 1.0}) is None
-    assert strays(y(0.02), y(0.01), rule, {"y": 0.01}) is not None
+    assert strays(y(0.02), y(0.01), rule, {"y": (Part((), 1.0),)}) is None
+    assert strays(y(0.02), y(0.01), rule, {"y": (Part((), 0.01),)}) is not None
 
 
 @given(every=st.integers(1, 9), count=st.integers(1, 400), size=st.integers(1, 50))

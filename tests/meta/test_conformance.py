@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from nightbench.server import Deployment, ServerSpec
-from tests.conformance import traces
-from tests.conformance.matrix import Matrix
+from tests.conformance import matrix, traces
+from tests.conformance.matrix import Matrix, code_of
 from tests.conformance.subject import Launched
 from tests.conformance.traces import nothing_left
 from tests.flows.conftest import TOYS
@@ -72,6 +72,29 @@ def test_what_passed_says_nothing_about_other_code(tmp_path: Path) -> None:
     begun.save()
     (tmp_path / "toy" / "serve.py").write_text("changed")
     assert not Matrix(tmp_path, specs(tmp_path / "toy")).row("toy").passed(["one[toy]"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "servers"),
+    [
+        ("raw_http.py", {"toy", "triton", "tensorrt", "arena_triton", "arena_monolith"}),
+        ("triton/layout.py", {"triton", "tensorrt", "arena_triton"}),
+        ("arena_common/front.py", {"arena_triton", "arena_monolith"}),
+    ],
+)
+def test_what_servers_share_is_code_of_each(
+    changed: str, servers: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matrix, "SERVERS", tmp_path)
+    names = ("toy", "triton", "tensorrt", "arena_triton", "arena_monolith")
+    for name in (*names, "arena_common"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "tensorrt" / "__init__.py").write_text("from servers.triton.layout import server_flags\n")
+    (tmp_path / "arena_triton" / "layout.py").write_text("from servers import arena, triton\n")
+    known = {name: make_spec(tmp_path / name, "", name=name) for name in names}
+    before = {name: code_of(spec) for name, spec in known.items()}
+    (tmp_path / changed).write_text("changed")
+    assert {name for name, spec in known.items() if code_of(spec) != before[name]} == servers
 
 
 def test_the_table_says_what_was_not_run(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """The four answers, from made-up records whose figures are known."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from math import inf, nan
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from nightbench.load import ClosedLoop, Load, OpenLoop
 from nightbench.model import Format, Precision
 from nightbench.record import Case, DeploymentRecord, MeasurementRecord, Record, RunStarted
 from nightbench.server import OptionValue, Protocol
-from nightbench.summary import NightSummary, summarise
+from nightbench.summary import CellSummary, NightSummary, summarise
 
 START = datetime(2026, 11, 20, 1, 30, tzinfo=UTC)
 ROUNDS = (1, 2, 3)
@@ -123,13 +124,21 @@ def measured(
     )
 
 
+def written(cell: CellSummary) -> Sequence[Written]:
+    return WRITTEN[cell.server]
+
+
+def nothing(_: CellSummary) -> Sequence[Written]:
+    return ()
+
+
 def night(*more: Record, **chosen: object) -> NightSummary:
     return summarise([*records(**chosen), *more])  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
 def found() -> Arena:
-    return arena(night(), MODELS, 3.6, WRITTEN, (Written("pipeline.py", 60),))
+    return arena(night(), MODELS, 3.6, written, (Written("pipeline.py", 60),))
 
 
 def test_each_architecture_has_its_levels_lightest_first(found: Arena) -> None:
@@ -174,7 +183,10 @@ def test_words_are_made_from_the_figures(found: Arena) -> None:
     said = in_words(found)
     assert said[0] == "Lowest p50 latency: one at 1 in flight; one and two level at 4 in flight; two at 8 in flight."
     assert "Highest throughput: one from 1 to 8 in flight." in said
-    assert any(each.startswith("Least memory under the heaviest load: one (one 300 MiB, two 700") for each in said)
+    assert any(
+        each.startswith("Least memory at 8 in flight, the heaviest load that all were asked for: one (one 300 MiB")
+        for each in said
+    )
     assert any(each.startswith("Least time to start: one (one 2.02 s") for each in said)
     assert "Least to write: one (one 30 lines, two 50 lines)." in said
 
@@ -184,17 +196,57 @@ def test_what_is_doubted_does_not_compete() -> None:
     tail = (Doubt(Reason.TOO_FEW_SAMPLES, "only 40 samples", ("p99",)),)
     more = [measured("one", "arena", number, load, 100.0, 10.0, 100.0, 300, doubts=tail) for number in ROUNDS]
     more += [measured("two", "arena", number, load, 300.0, 10.0, 100.0, 300) for number in ROUNDS]
-    found = arena(night(*more), MODELS, 1.0, {})
+    found = arena(night(*more), MODELS, 1.0, nothing)
     leaders = {(each.metric, each.concurrency): each.leaders for each in found.standings}
     assert leaders[Metric.P99, 16] == ()
     assert leaders[Metric.P50, 16] == ("one",)
     assert "not decided at 16 in flight" in in_words(found)[1]
 
 
+def test_processor_time_is_doubted_with_the_throughput_that_it_is_made_from() -> None:
+    short = (Doubt(Reason.TOO_FEW_SAMPLES, "too short for a throughput", ("throughput_rps",)),)
+    more = [measured(name, "arena", 9, ClosedLoop(16), 100.0, 10.0, 100.0, 300, doubts=short) for name in FIGURES]
+    level = arena(night(*more), MODELS, 1.0, nothing).architectures[0].levels[-1]
+    level = replace(level, cell=replace(level.cell, doubts=short))
+    assert level.doubted(Metric.THROUGHPUT)
+    assert level.doubted(Metric.CPU)
+    assert not level.doubted(Metric.P50)
+    assert not level.doubted()
+
+
+def test_who_did_not_compete_is_named() -> None:
+    foreign = (Doubt(Reason.FOREIGN_LOAD, "somebody else computed"),)
+    more = [
+        measured(name, "arena", number, ClosedLoop(16), 100.0 * place, 10.0 / place, 100.0, 300, doubts=doubts)
+        for place, (name, doubts) in enumerate((("three", foreign), ("one", ()), ("two", ())), 1)
+        for number in ROUNDS
+    ]
+    found = arena(night(*more), MODELS, 1.0, nothing)
+    assert {each.left_out for each in found.standings} == {("three",)}
+    said = in_words(found)
+    assert "one at 16 in flight (without three, doubted or missing)" in said[0]
+    # Three has no other load than 16, where it is doubted, and no start.
+    assert "Least memory at 16 in flight, the heaviest load that all were asked for: one and two level" in said[4]
+    assert said[4].endswith(", without three, doubted or missing.")
+    assert said[5].endswith(", without three, doubted or missing.")
+
+
+def test_memory_is_compared_at_one_load() -> None:
+    more = [measured("two", "arena", number, ClosedLoop(16), 100.0, 10.0, 100.0, 1) for number in ROUNDS]
+    said = in_words(arena(night(*more), MODELS, 1.0, nothing))
+    assert said[4].startswith("Least memory at 8 in flight, the heaviest load that all were asked for: one (")
+
+
+def test_who_fails_to_start_is_not_the_soonest_to() -> None:
+    failed = replace(deployment("one", "arena", 4, 0.1), cold_start_ns=None, failure="it died", failure_kind="died")
+    said = in_words(arena(night(failed), MODELS, 1.0, nothing))
+    assert said[5] == "Least time to start: not decided, for no two figures are undoubted."
+
+
 def test_setups_of_one_server_are_told_by_what_differs() -> None:
     options: dict[str, OptionValue] = {"join_crops": True}
     more = [measured("one", "arena", number, ClosedLoop(1), 90.0, 11.0, 100.0, 300, options) for number in ROUNDS]
-    found = arena(night(*more), MODELS, 1.0, WRITTEN)
+    found = arena(night(*more), MODELS, 1.0, written)
     assert [each.name for each in found.architectures] == ["one", "one join_crops=True", "two"]
     assert [each.lines for each in found.architectures] == [30, 30, 50]
 
@@ -204,7 +256,7 @@ def test_figures_that_are_not_there_are_left_out() -> None:
     bare = [
         record if not isinstance(record, MeasurementRecord) else _with_telemetry(record, silent) for record in records()
     ]
-    found = arena(summarise(bare), MODELS, 1.0, {})
+    found = arena(summarise(bare), MODELS, 1.0, nothing)
     assert found.architectures[0].levels[0].cpu_ns_per_request is None
     assert found.architectures[0].levels[0].peak_rss_bytes is None
     said = in_words(found)
@@ -218,11 +270,12 @@ def _with_telemetry(record: MeasurementRecord, *series: Series) -> MeasurementRe
 
 def test_a_run_of_something_else_is_refused() -> None:
     with pytest.raises(UsageError, match="run-1 has no closed loop of a pipeline"):
-        arena(night(model="resnet50"), MODELS, 1.0, {})
+        arena(night(model="resnet50"), MODELS, 1.0, nothing)
     with pytest.raises(UsageError, match="no closed loop"):
-        arena(night(loads=(OpenLoop(5.0),)), MODELS, 1.0, {})
-    with pytest.raises(UsageError, match="price per hour 0 is none"):
-        arena(night(), MODELS, 0.0, {})
+        arena(night(loads=(OpenLoop(5.0),)), MODELS, 1.0, nothing)
+    for price in (0.0, -1.0, inf, nan):
+        with pytest.raises(UsageError, match=f"price per hour {price:g} is none"):
+            arena(night(), MODELS, price, nothing)
 
 
 PYTHON = '''"""What it is

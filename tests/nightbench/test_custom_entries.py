@@ -1,9 +1,11 @@
 """A model of the user's own in a suite: what may be said of it, and what the plan then knows. None of it is run."""
 
+from errno import EACCES
 from pathlib import Path
 
 import pytest
 
+from nightbench import custom_entries
 from nightbench.catalog import Catalog, resolve
 from nightbench.custom_entries import Signature
 from nightbench.errors import ExportError, UsageError
@@ -22,6 +24,11 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "net.py").write_text("raise SystemExit('nobody may run this here')\n")
     (tmp_path / "package/inner").mkdir(parents=True)
     (tmp_path / "package/inner/net.py").write_text("")
+    for name in (".hidden", "package/__pycache__", "environment", "data"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "environment/pyvenv.cfg").write_text("")
+    (tmp_path / "data.py").write_text("")
+    (tmp_path / "loop").symlink_to(tmp_path)
     for name in ("net.onnx", "net.pt", "net.safetensors"):
         (tmp_path / name).write_bytes(b"bytes")
     return tmp_path
@@ -92,9 +99,16 @@ def test_it_is_planned_like_any_other_without_running_it(folder: Path) -> None:
     [
         (FACTORY, "net.py", False),
         (FACTORY, "helper_beside.py", False),
-        (FACTORY, "package/inner/net.py", True),
+        (FACTORY, "package/inner/net.py", False),
+        (FACTORY, "notes.txt", True),
+        (FACTORY, ".hidden/net.py", True),
+        (FACTORY, "package/__pycache__/net.py", True),
+        (FACTORY, "environment/net.py", True),
+        (FACTORY, "loop/loop/net.py", False),
         (FACTORY.replace("net:", "package.inner.net:"), "package/inner/helper.py", False),
-        (FACTORY.replace("net:", "package.inner.net:"), "net.py", True),
+        (FACTORY.replace("net:", "package.inner.net:"), "net.py", False),
+        (FACTORY.replace("net:", "data:"), "data.py", False),
+        (FACTORY.replace("net:", "data:"), "data/weights.bin", True),
         (f"file: net.onnx, {TENSORS}", "net.onnx", False),
         (f"file: net.onnx, {TENSORS}", "net.pt", True),
     ],
@@ -104,6 +118,29 @@ def test_it_is_known_by_its_bytes(folder: Path, custom: str, other: str, same: b
     (folder / other).write_text("changed")
     assert (model_of(custom, folder) == before) is same
     assert (planned(custom, folder).cells == cells) is same
+
+
+def test_a_home_folder_is_not_searched_to_its_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(custom_entries, "_MOST", 5)
+    with pytest.raises(UsageError, match="has more than 5 Python files and folders; give a 'path' with less in it"):
+        planned(FACTORY, folder)
+
+
+def test_a_source_that_cannot_be_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> str:
+        raise PermissionError(EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(custom_entries, "_digest", refuse)
+    with pytest.raises(
+        UsageError, match=r"s: sweeps\.0\.models\.0\.custom: .*data\.py cannot be read: Permission denied; "
+    ):
+        planned(FACTORY, folder)
+
+
+def test_a_given_onnx_file_is_not_planned_in_what_is_made_from_pytorch_alone(folder: Path) -> None:
+    given = suite(models=f"[{{name: mine, custom: {{file: net.onnx, {TENSORS}}}}}]", extra="    precision: fp16")
+    with pytest.raises(UsageError, match="mine is an ONNX file, and onnx in fp16 is exported from PyTorch; leave"):
+        resolve(parse_suite(given, "s", folder), CATALOG, "s")
 
 
 def test_an_onnx_file_says_itself_what_is_not_said(folder: Path) -> None:

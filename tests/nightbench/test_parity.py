@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nightbench import parity
 from nightbench.model import DType, ModelSpec, Precision, TensorSpec, Tolerance
-from nightbench.parity import UNBOUNDED, OutputParity, compare, compare_all, difference, scale, tolerance_at
+from nightbench.parity import UNBOUNDED, OutputParity, compare, compare_all, difference, scales, tolerance_at
 
 TIGHT = Tolerance(max_abs=1e-4, max_rel=1e-3)
 ANY = Tolerance(max_abs=math.inf)
@@ -69,7 +69,7 @@ def test_an_item_is_held_to_the_scale_of_all() -> None:
     assert result.passed
     assert result.nrmse == pytest.approx(0.1 / 2.5)
     # A part of it alone passes by the same scale, and not by its own.
-    assert difference(want[1:] + np.float32(0.1), want[1:], Tolerance(None, max_nrmse=0.05), scale(want)) is None
+    assert difference(want[1:] + np.float32(0.1), want[1:], Tolerance(None, max_nrmse=0.05), scales(want)) is None
     assert difference(want[1:] + np.float32(0.1), want[1:], Tolerance(None, max_nrmse=0.05)) is not None
 
 
@@ -100,11 +100,87 @@ def test_top5_asks_whether_the_references_best_is_among_the_five() -> None:
     assert (result.top1_agreement, result.top5_agreement) == (0.0, 0.5)
 
 
+def test_scores_that_are_all_the_same_agree_with_nothing() -> None:
+    want = np.array([[9.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0]], np.float32)
+    result = compare("y", 1, np.zeros_like(want), want, ANY, classes=True)
+    assert (result.top1_agreement, result.top5_agreement) == (0.0, 0.0)
+    # Where the reference cannot tell two apart, either will do.
+    level = np.array([[9.0, 9.0, 4.0, 3.0, 2.0, 1.0, 0.0]], np.float32)
+    other = np.array([[8.0, 9.0, 4.0, 3.0, 2.0, 1.0, 0.0]], np.float32)
+    assert compare("y", 1, other, level, ANY, classes=True).top1_agreement == 1.0
+
+
+def test_the_first_five_of_five_classes_say_nothing() -> None:
+    five = np.arange(5, dtype=np.float32)[np.newaxis]
+    assert compare("y", 1, five[:, ::-1].copy(), five, ANY, classes=True).top5_agreement is None
+
+
+BOX = TensorSpec("y", DType.FP32, (3, 6), parts=(4, 2))
+TURNED = TensorSpec("y", DType.FP32, (6, 3), parts=(4, 2))
+
+
+def boxes(count: int) -> Rows:
+    """Four values of hundreds and two below 1 in each row."""
+    drawn = np.random.default_rng(0).random((count, 3, 6), np.float32)
+    drawn[..., :4] *= 500
+    return drawn
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_each_part_of_an_output_has_a_scale_of_its_own(turned: bool) -> None:
+    spec, axes = (TURNED, (0, 2, 1)) if turned else (BOX, (0, 1, 2))
+    want, rule = boxes(2).transpose(axes), Tolerance(None, max_nrmse=0.7)
+    got = boxes(2)
+    got[1, :, 4:] = 0
+    got = got.transpose(axes)
+    (result,) = compare_all([spec], 2, [{"y": got}], [{"y": want}], rule)
+    rms = np.sqrt(np.mean(boxes(2)[..., 4:].astype(float) ** 2))
+    assert result.nrmse == pytest.approx(np.sqrt(np.mean(boxes(2)[1, :, 4:].astype(float) ** 2)) / rms)
+    where = "[4:6, :]" if turned else "[:, 4:6]"
+    assert result.detail == f"differs from the reference by {result.nrmse:.3g} of its RMS in {where} in an item" + (
+        " (tolerance: 0.7)"
+    )
+    assert compare("y", 2, got, want, rule).passed
+    # And so it is for one item among those that the load engine keeps.
+    assert difference(got[1:], want[1:], rule, scales(want, spec.parts)) is not None
+    assert difference(got[:1], want[:1], rule, scales(want, spec.parts)) is None
+
+
+def test_parts_fit_an_axis_or_are_refused() -> None:
+    with pytest.raises(ValueError, match="not in tuple"):
+        scales(boxes(1), (4, 3))
+
+
+@given(pairs)
+def test_one_part_is_the_whole(pair: tuple[Rows, Rows]) -> None:
+    assert compare("y", 1, *pair, ANY, parts=(pair[0].shape[-1],)).nrmse == pytest.approx(
+        compare("y", 1, *pair, ANY).nrmse
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8])
+def test_integers_are_the_same_or_they_are_not(dtype: type[Any]) -> None:
+    most = np.iinfo(dtype).max
+    want = np.array([[most, 0]], dtype)
+    got = np.array([[most - 1, 0]], dtype)
+    result = compare("y", 1, got, want, Tolerance(0.5))
+    assert (result.passed, result.max_abs) == (False, 1.0)
+    assert difference(got, want, Tolerance(0.0)) is not None
+    assert compare("y", 1, got, want, Tolerance(1.0)).passed
+    assert compare("y", 1, want.copy(), want, Tolerance(0.0)).passed
+
+
+def test_neighbours_that_float64_holds_to_be_equal_are_not() -> None:
+    want = np.array([[2**53]], np.int64)
+    assert not compare("y", 1, want + 1, want, Tolerance(2e-3)).passed
+
+
 @given(rows)
 def test_equal_arrays_pass_perfectly(want: Rows) -> None:
     result = compare("y", len(want), want.copy(), want, Tolerance(0, 0, 0.0), classes=True)
     assert (result.max_abs, result.max_rel, result.rmse, result.nrmse) == (0, 0, 0, 0)
-    assert (result.top1_agreement, result.top5_agreement, result.passed) == (1, 1, True)
+    assert (result.top1_agreement, result.passed) == (1, True)
+    assert result.top5_agreement == (1 if want[0].size > 5 else None)
     assert result.cosine == pytest.approx(1)
 
 
@@ -149,7 +225,8 @@ def test_root_mean_squares_are_numpys(pair: tuple[Rows, Rows]) -> None:
     result = compare("y", len(wish), *pair, ANY)
     off, size = np.sqrt(np.mean((have - wish) ** 2, axis=1)), np.sqrt(np.mean(wish**2))
     assert result.rmse == pytest.approx(np.sqrt(np.mean((have - wish) ** 2)))
-    assert scale(pair[1]) == pytest.approx(size)
+    (whole,) = scales(pair[1])
+    assert whole.rms == pytest.approx(size)
     if size > 0:
         assert result.nrmse == pytest.approx(off.max() / size)
     # What passes at its own figure fails just below it.
@@ -163,11 +240,14 @@ def test_agreement_is_numpys_and_a_wider_one_is_no_smaller(pair: tuple[Rows, Row
     have, wish = (each.reshape(len(each), -1) for each in pair)
     result = compare("y", len(wish), *pair, ANY, classes=True)
     best = wish.argmax(1)
-    top1 = np.mean(have.argmax(1) == best)
-    above = [np.sum(row > row[one]) for row, one in zip(have, best, strict=True)]
-    top5 = np.mean(np.array(above) < 5)
-    assert (result.top1_agreement, result.top5_agreement) == (top1, top5)
+    lower = [[other for other in range(row.size) if row[other] < row[one]] for row, one in zip(wish, best, strict=True)]
+    rivals = np.array([np.sum(row[less] >= row[one]) for row, one, less in zip(have, best, lower, strict=True)])
+    top1, top5 = np.mean(rivals == 0), np.mean(rivals < 5)
+    assert (result.top1_agreement, result.top5_agreement) == (top1, top5 if wish.shape[1] > 5 else None)
     assert top1 <= top5
+    # Where no scores tie, it is the largest one.
+    if all(len(np.unique(row)) == row.size for row in (*have, *wish)):
+        assert top1 == np.mean(have.argmax(1) == best)
 
 
 @given(pairs, st.integers(1, 40))

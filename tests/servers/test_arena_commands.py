@@ -107,6 +107,15 @@ def test_triton_has_both_models_and_joins_calls_only_where_that_is_asked_for(tmp
         assert link.readlink() == asked.artifact.path / f"{stage.name}.onnx"
 
 
+def test_the_one_process_of_onnxruntime_takes_stages_in_a_row_only() -> None:
+    fits, models_ = discover()["onnxruntime"].fits, zoo.models()
+    assert fits is not None
+    fits(models_["mobilenet_v2_image"], Format.STAGES, {})
+    fits(models_["mobilenet_v2"], Format.ONNX, {})
+    with pytest.raises(UsageError, match="between the stages of arena lies more than handing tensors on"):
+        fits(MODEL, Format.STAGES, {})
+
+
 def test_what_is_written_is_the_deployer_s_own() -> None:
     configs = {each.name: each.config for each in models(MODEL, TRITON.resolve({}), threads=2)}
     files = {name: arena.written_files(discover()[name], configs if name == "arena_triton" else {}) for name in NAMES}

@@ -74,6 +74,16 @@ def test_what_is_not_a_number_is_no_detection() -> None:
     assert len(pipeline.detections(found, SIDE)[0]) == 0
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("column", range(4))
+def test_a_box_that_ends_nowhere_is_no_detection(bad: float, column: int) -> None:
+    found = predictions((32, 32, 20, 20, 0.9, 0.9, 0, 0), (16, 16, 8, 8, 0.8, 0.9, 0, 0))
+    found[0, column] = bad
+    boxes, scores = pipeline.detections(found, SIDE)
+    np.testing.assert_allclose(scores, [0.72], rtol=1e-6)
+    assert pipeline.crops(np.zeros((SIDE, SIDE, 3), np.uint8), boxes, 8).shape == (1, 3, 8, 8)
+
+
 @given(
     arrays(np.uint8, (12, 12, 3)),
     arrays(np.float32, (3, 4), elements=st.floats(-2, 3, width=32)),

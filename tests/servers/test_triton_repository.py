@@ -169,8 +169,15 @@ def test_what_a_killed_triton_left_is_removed(left: Path, tmp_path_factory: pyte
     assert sweep(left, nobody) == []
 
 
-def test_nothing_is_removed_while_a_triton_lives(left: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+MAPPED = "7f00-7f01 r-xp 00000000 08:01 5 /opt/tritonserver/lib/libtritonserver.so\n"
+
+
+@pytest.mark.parametrize(("comm", "maps"), [("tritonserver\n", ""), ("python3\n", MAPPED)])
+def test_nothing_is_removed_while_a_triton_lives(
+    comm: str, maps: str, left: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     processes = tmp_path_factory.mktemp("proc")
     (processes / "42").mkdir()
-    (processes / "42" / "comm").write_text("tritonserver\n")
+    (processes / "42" / "comm").write_text(comm)
+    (processes / "42" / "maps").write_text(maps)
     assert sweep(left, processes) == []

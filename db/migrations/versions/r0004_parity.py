@@ -38,11 +38,13 @@ CREATE TABLE wire_parity (
     cosine DOUBLE PRECISION NOT NULL,
     top1_agreement DOUBLE PRECISION,
     top5_agreement DOUBLE PRECISION,
+    items INTEGER NOT NULL,
+    answered BOOLEAN NOT NULL,
     passed BOOLEAN NOT NULL,
     detail TEXT NOT NULL,
     CONSTRAINT pk_wire_parity PRIMARY KEY (run_id, deployment_id, protocol, batch, output),
     CONSTRAINT ck_wire_parity_not_negative CHECK (max_abs >= 0 AND max_rel >= 0 AND rmse >= 0 AND nrmse >= 0
-        AND top1_agreement >= 0 AND top5_agreement >= 0),
+        AND top1_agreement >= 0 AND top5_agreement >= 0 AND items >= 0),
     CONSTRAINT ck_wire_parity_batch_positive CHECK (batch > 0),
     CONSTRAINT fk_wire_parity_run_id FOREIGN KEY(run_id, deployment_id)
         REFERENCES deployments (run_id, deployment_id),
@@ -82,6 +84,8 @@ SELECT
     wire_parity.output, wire_parity.artifact_sha256,
     count(DISTINCT wire_parity.deployment_id) AS deployments,
     bool_and(wire_parity.passed) AS passed,
+    bool_and(wire_parity.answered) AS answered,
+    min(wire_parity.items) AS items,
     max(wire_parity.max_abs) AS max_abs,
     max(wire_parity.nrmse) AS nrmse,
     min(wire_parity.cosine) AS cosine

@@ -11,6 +11,9 @@ import os
 import sys
 from pathlib import Path
 
+OLDEST_OPSET = 13
+"""Operators are read as of this one; before it Softmax meant something else."""
+
 
 def build(model, order: dict):
     """The graph, with the tensors of its inputs and outputs by their names in ``order``."""
@@ -18,6 +21,9 @@ def build(model, order: dict):
     from operators import apply
     from values import Node, Unsupported, Value, Values
 
+    for each in model.opset_import:
+        if each.domain in {"", "ai.onnx"} and each.version < OLDEST_OPSET:
+            raise Unsupported(f"its ONNX opset is {each.version}; export it with {OLDEST_OPSET} or newer")
     values, graph = Values(), tf.Graph()
     with graph.as_default():
         for tensor in model.graph.initializer:
@@ -30,17 +36,24 @@ def build(model, order: dict):
         unknown = {each.name for each in model.graph.input} - {*inputs} - {t.name for t in model.graph.initializer}
         if unknown:
             raise Unsupported(f"the model's inputs {sorted(unknown)} are not among those it is said to have")
+        used = {name for proto in model.graph.node for name in proto.input} | {each.name for each in model.graph.output}
         for proto in model.graph.node:
-            done = apply(Node(proto, values))
-            for name, value in zip(proto.output, done, strict=False):  # what a node may give besides is not used
+            node = Node(proto, values)
+            done = apply(node)
+            if used.intersection(besides := proto.output[len(done) :]):
+                raise node.refuse(f"whose outputs {[*besides]} are used")
+            for name, value in zip(proto.output, done, strict=False):
                 values.put(name, value)
         outputs = {}
         for position, each in enumerate(order["outputs"]):
             tensor = values.plain(each["name"])
             if tensor.dtype != tf.as_dtype(each["dtype"]):
                 raise Unsupported(f"output {each['name']} is of type {tensor.dtype.name}, not {each['dtype']}")
+            shape = [None, *each["shape"]]
+            if not tensor.shape.is_compatible_with(shape):
+                raise Unsupported(f"output {each['name']} is of shape {tensor.shape}, not {tf.TensorShape(shape)}")
             tensor = tf.identity(tensor, f"output_{position}")
-            tensor.set_shape([None, *each["shape"]])
+            tensor.set_shape(shape)
             outputs[each["name"]] = tensor
     return graph, inputs, outputs
 

@@ -10,11 +10,16 @@ def _spatial(node: Node) -> None:
         raise node.refuse(f"over {node.rank(0) - 2} axes")
 
 
-def _pads(node: Node, kernel: list[int], strides: list[int], dilations: list[int]) -> str | list[list[int]]:
-    """TensorFlow's words for the padding. Where ``SAME`` means the same, it is said: more kernels know it."""
+def _edges(node: Node) -> list[int]:
+    """Top, left, bottom, right."""
     if node.attribute("auto_pad", "NOTSET") not in {"NOTSET", "VALID"}:
         raise node.refuse(f"with auto_pad {node.attribute('auto_pad')}")
-    top, left, bottom, right = node.attribute("pads", [0, 0, 0, 0])
+    return node.attribute("pads", [0, 0, 0, 0])
+
+
+def _pads(node: Node, kernel: list[int], strides: list[int], dilations: list[int]) -> str | list[list[int]]:
+    """TensorFlow's words for the padding. Where ``SAME`` means the same, it is said: more kernels know it."""
+    top, left, bottom, right = _edges(node)
     if not any((top, left, bottom, right)):
         return "VALID"
     totals = [(size - 1) * dilation for size, dilation in zip(kernel, dilations, strict=True)]
@@ -37,6 +42,8 @@ def conv(node: Node) -> Value:
         filters = weights.reshape(group, multiplier, *kernel).transpose(2, 3, 0, 1)
         if strides[0] != strides[1]:
             raise node.refuse(f"of depth with strides {strides}")
+        if max(strides) > 1 and max(dilations) > 1:  # TensorFlow answers, and wrongly
+            raise node.refuse(f"of depth with strides {strides} and dilations {dilations}")
         if not isinstance(padding, str):
             # Padded by numbers, TensorFlow 2.21 ends the process with a failed check while it optimises MobileNetV2.
             image, padding = tf.pad(image, padding), "VALID"
@@ -63,7 +70,7 @@ def average_pool(node: Node) -> Value:
     kernel, strides = node.attribute("kernel_shape"), node.attribute("strides", [1, 1])
     if node.attribute("ceil_mode", 0) or node.attribute("dilations", [1, 1]) != [1, 1]:
         raise node.refuse("with dilations or ceil_mode")
-    top, left, bottom, right = node.attribute("pads", [0, 0, 0, 0])
+    top, left, bottom, right = _edges(node)
     image = node.last(0)
     edges = [[0, 0], [top, bottom], [left, right], [0, 0]]
     out = tf.nn.avg_pool2d(tf.pad(image, edges), kernel, strides, "VALID")

@@ -12,9 +12,9 @@ from values import AXES_LAST, Node, Unsupported, Value, turned
 Operator = Callable[[Node], Value | list[Value]]
 
 
-def _far(bound: int) -> int | None:
-    """ONNX says "to the end" by a number beyond it."""
-    return None if abs(bound) >= 2**31 - 1 else bound
+def _near(bound: int) -> int:
+    """ONNX says "to the end" by a number beyond it, which TensorFlow understands as long as it has 32 bits."""
+    return max(-(2**31) + 1, min(2**31 - 1, bound))
 
 
 def _unary(function: Callable, node: Node) -> Value:
@@ -52,6 +52,14 @@ def _divide(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
     return tf.truncatediv(left, right) if left.dtype.is_integer else left / right
 
 
+def _power(base: tf.Tensor, power: tf.Tensor) -> tf.Tensor:
+    """Of the base's type, whatever the exponent's."""
+    if base.dtype.is_integer and power.dtype.is_floating:
+        # TensorFlow's power of two float32 makes 224.99998 of 15 ** 2.
+        return tf.cast(tf.pow(tf.cast(base, tf.float64), tf.cast(power, tf.float64)), base.dtype)
+    return tf.pow(base, tf.cast(power, base.dtype))
+
+
 def _where(node: Node) -> Value:
     tensors, last = _together(node, range(3))
     return Value(tf.where(*tensors), last)
@@ -59,15 +67,11 @@ def _where(node: Node) -> Value:
 
 def _clip(node: Node) -> Value:
     def function(tensor: tf.Tensor) -> tf.Tensor:
-        low = node.maybe_known(1) if node.has(1) else node.attribute("min")
-        high = node.maybe_known(2) if node.has(2) else node.attribute("max")
+        low, high = (node.maybe_known(position) if node.has(position) else None for position in (1, 2))
         if tensor.dtype == tf.float32 and (low, high) == (0, 6):
             return tf.nn.relu6(tensor)  # fused into the convolution before it
-        if node.has(1) or low is not None:
-            tensor = tf.maximum(tensor, node.plain(1) if node.has(1) else low)
-        if node.has(2) or high is not None:
-            tensor = tf.minimum(tensor, node.plain(2) if node.has(2) else high)
-        return tensor
+        tensor = tf.maximum(tensor, node.plain(1)) if node.has(1) else tensor
+        return tf.minimum(tensor, node.plain(2)) if node.has(2) else tensor
 
     return _unary(function, node)
 
@@ -205,7 +209,7 @@ def _split(node: Node) -> list[Value]:
     tensor, last = node.value(0)
     axis = node.axis(node.attribute("axis", 0))
     axis = AXES_LAST[axis] if last else axis
-    sizes = node.known(1).tolist() if node.has(1) else node.attribute("split")
+    sizes = node.known(1).tolist() if node.has(1) else None
     parts = len(node.proto.output)
     if sizes is None:
         size = -(-tensor.shape[axis] // parts)  # the last may be smaller
@@ -228,7 +232,7 @@ def _slice(node: Node) -> Value:
 def _bounds(node: Node, position: int) -> list:
     known = node.maybe_known(position)
     if known is not None:
-        return [_far(int(each)) for each in known]
+        return [_near(int(each)) for each in known]
     count = node.plain(position).shape[0]
     if count is None:
         raise node.refuse("with a number of axes known at run time only")
@@ -322,7 +326,7 @@ _BROADCAST: dict[str, Callable] = {
     "Min": tf.minimum,
     "Mul": tf.multiply,
     "Or": tf.logical_or,
-    "Pow": lambda base, power: tf.pow(base, tf.cast(power, base.dtype)),
+    "Pow": _power,
     "Sub": tf.subtract,
     "Sum": tf.add,
 }
@@ -375,5 +379,11 @@ def apply(node: Node) -> list[Value]:
     """The outputs of one node. Raises `Unsupported`."""
     if node.proto.domain not in {"", "ai.onnx"} or node.op not in OPERATORS:
         raise Unsupported(f"ONNX operator {node.op} has no counterpart here")
-    done = OPERATORS[node.op](node)
+    try:
+        done = OPERATORS[node.op](node)
+    except Unsupported:
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        raise Unsupported(f"ONNX operator {node.op}: {type(error).__name__}: {lines[0]}") from error
     return done if isinstance(done, list) else [done]
