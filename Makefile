@@ -37,7 +37,7 @@ test: $(STAMP) ## the tests that need nothing but this machine
 	@$(BIN)/python -m pytest
 
 .PHONY: test-servers
-test-servers: $(STAMP) ## every server that can run here: conformance, then one sweep over all (30 minutes; first use builds 6 GB)
+test-servers: $(STAMP) ## every server that can run here: conformance, then one sweep over all (20 minutes; first use builds 8 GB)
 	@$(BIN)/python -m pytest tests/conformance --remaining
 	@$(BIN)/nightbench run suites/servers.yaml --offline
 	@$(BIN)/nightbench envs

@@ -101,7 +101,7 @@ def _behind_products(path: Path) -> list[str]:
     for node in reversed(graph.node):
         if node.op_type in _PRODUCTS or feeding & set(node.output):
             feeding |= set(node.input)
-        else:
+        elif node.name:  # without one it cannot be told from others that have none
             behind.append(node.name)
     return behind
 
