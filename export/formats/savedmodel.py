@@ -129,7 +129,7 @@ def _open(path: Path, spec: ModelSpec, tools: Mapping[str, Path]) -> Runner:
 EXPORTER = Exporter(
     suffix="",
     # Both only ever rise, so that their sum is new whenever either is.
-    version=2 + onnx.EXPORTER.version,
+    version=3 + onnx.EXPORTER.version,
     tools=onnx.EXPORTER.tools,
     runtime=(),
     reproducible=True,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import convolutions
 import numpy as np
@@ -225,8 +226,17 @@ def _slice(node: Node) -> Value:
     cuts = [slice(None)] * node.rank(0)
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         at = node.axis(axis)
-        cuts[AXES_LAST[at] if last else at] = slice(start, end, step)
+        place = AXES_LAST[at] if last else at
+        first, beyond = (_inside(each, tensor.shape[place], step) for each in (start, end))
+        cuts[place] = slice(first, beyond, step)
     return Value(tensor[tuple(cuts)], last)
+
+
+def _inside(bound: Any, size: int | None, step: int) -> Any:
+    """No farther out than where nothing is left: TensorFlow cannot slice a shape beyond its rank."""
+    if size is None or not isinstance(bound, int):
+        return bound
+    return max(-size - (step < 0), min(size, bound))
 
 
 def _bounds(node: Node, position: int) -> list:
