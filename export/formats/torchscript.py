@@ -72,7 +72,7 @@ def _traced(work: Work) -> Any:
         try:
             if not _same(module(*asked), traced(*asked)):
                 return f"at batch {size} it answers other than the model it was made from"
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001  likewise
             return f"it fails at batch {size}: {one_line(error)}"
     return traced
 

@@ -50,7 +50,7 @@ def main(folder: str, threads: int, asked: Connection, answered: Connection) -> 
         try:
             answers = signature(**{name: tf.constant(array) for name, array in inputs.items()})
             message = packed({name: answer.numpy() for name, answer in answers.items()})
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001  likewise
             message = failed(error)
         answered.send_bytes(message)
 
