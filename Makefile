@@ -99,7 +99,7 @@ lock: ## pin every dependency: requirements.lock and each server's requirements.
 	@UV_FIND_LINKS= $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links --extra export --extra pipeline --extra dev \
 		$(addprefix --no-emit-package ,$(CUDA_PACKAGES)) pyproject.toml -o requirements.lock
-	@for folder in servers/*/ export/environments/*/; do \
+	@for folder in servers/*/ export/environments/*/ dashboards/otava/; do \
 		test -f $$folder/requirements.in || continue; \
 		UV_FIND_LINKS= $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
 			--no-emit-index-url --no-emit-find-links \
