@@ -54,6 +54,15 @@ class Reason(StrEnum):
     """The machine itself was not as fast as in the rest of the night."""
     SEARCH_OPEN = "search_open"
     """A search ended without an answer that its steps support."""
+    # Found by the quality gate, when all of the night lies side by side.
+    INCOMPLETE = "incomplete"
+    """Fewer rounds than planned were measured."""
+    OUT_OF_RANGE = "out_of_range"
+    """A figure that no server can have: negative, infinite, of another unit."""
+    QUANTILES_CROSS = "quantiles_cross"
+    """A higher quantile is below a lower one."""
+    RATE_EXCEEDED = "rate_exceeded"
+    """More was achieved than was offered."""
 
 
 @dataclass(frozen=True, slots=True)

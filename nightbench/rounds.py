@@ -1,6 +1,7 @@
 """What the rounds of each cell, and the starts of each setup, say together: one estimate a figure."""
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -85,8 +86,11 @@ def _names(cells: Mapping[str, Sequence[Mapping[str, Estimate]]]) -> Iterable[st
 
 
 def _carried(cells: Mapping[str, Sequence[Estimate | None]]) -> dict[str, list[Estimate]]:
-    """The cells of which every round has the figure."""
-    known = {key: [each for each in rounds if each is not None] for key, rounds in cells.items()}
+    """The cells of which every round has the figure. One that is no number would spoil those of the others as well."""
+    known = {
+        key: [each for each in rounds if each is not None and math.isfinite(each.value)]
+        for key, rounds in cells.items()
+    }
     return {key: rounds for key, rounds in known.items() if len(rounds) == len(cells[key])}
 
 

@@ -1,9 +1,11 @@
 """Settings from the environment: the only place that reads ``NIGHTBENCH_*`` variables."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from nightbench.errors import UsageError
 
@@ -30,6 +32,42 @@ def _port_range(env: Mapping[str, str], name: str) -> tuple[int, int] | None:
     return int(first), int(last)
 
 
+_CHANNEL = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
+
+
+def _channels(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """Prefect blocks, each once, as Prefect itself writes them: ``<type>/<name>``."""
+    channels = [part.strip() for part in env.get(name, "").split(",") if part.strip()]
+    for channel in channels:
+        if ":" in channel:
+            # A webhook's address is its password: it is not repeated.
+            raise UsageError(
+                f"environment: {name}: an address belongs into a Prefect block; write the block here, "
+                "such as slack-webhook/ops"
+            )
+        if not _CHANNEL.fullmatch(channel):
+            raise UsageError(
+                f"environment: {name}: {channel!r} is not a Prefect block; write <block type>/<block name>, "
+                "such as slack-webhook/ops, several with commas between"
+            )
+    return tuple(dict.fromkeys(channels))
+
+
+def _web_address(env: Mapping[str, str], name: str) -> str | None:
+    text = env.get(name)
+    if not text:
+        return None
+    try:
+        parts = urlsplit(text)
+        plain = parts.scheme in {"http", "https"} and parts.hostname and not (parts.query or parts.fragment)
+    except ValueError:
+        plain = False
+    # It goes into a message: a password in it would be everybody's.
+    if not plain or "@" in parts.netloc or re.search(r"[\s<>\"]", text):
+        raise UsageError(f"environment: {name}: this is not a plain web address; write it as http://grafana:3000")
+    return text.rstrip("/")
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Where nightbench keeps its things and how it reaches its services."""
@@ -48,6 +86,10 @@ class Settings:
     """``pinned``: each server runs in its own pinned environment. ``host``: all run in this interpreter."""
     servers_path: tuple[Path, ...]
     """Extra folders that hold server folders."""
+    notify: tuple[str, ...] = ()
+    """Prefect blocks that the night's message goes to: ``slack-webhook/ops``."""
+    grafana_url: str | None = None
+    """Base address of the dashboards, for links in messages."""
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str] = os.environ) -> "Settings":
@@ -69,6 +111,8 @@ class Settings:
             servers_path=tuple(
                 Path(part).absolute() for part in env.get("NIGHTBENCH_SERVERS_PATH", "").split(os.pathsep) if part
             ),
+            notify=_channels(env, "NIGHTBENCH_NOTIFY"),
+            grafana_url=_web_address(env, "NIGHTBENCH_GRAFANA_URL"),
         )
 
     @property

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from nightbench.custom_entries import CustomEntry
 from nightbench.errors import UsageError, nearest
+from nightbench.judge.policy import JudgePolicy
 from nightbench.load_entries import Count, LoadEntry, Positive, Strict
 from nightbench.model import Format, Precision
 from nightbench.precision import Precision as HalfWidths
@@ -223,6 +224,7 @@ class Suite(Strict):
     export: ExportLimits = ExportLimits()
     measure: Measure = Measure()
     parity_batches: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 4, 8)
+    judge: JudgePolicy = JudgePolicy()
     sweeps: Annotated[tuple[Sweep, ...], Field(min_length=1)]
 
 

@@ -3,7 +3,7 @@
 Reports, terminal tables and Prefect artifacts all read this, so that no two of them disagree.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nightbench.client_limits import CalibrationSummary, calibrations_of
@@ -16,6 +16,7 @@ from nightbench.record import (
     CalibrationRecord,
     Case,
     DeploymentRecord,
+    GateRecord,
     MeasurementRecord,
     MissingRecord,
     ParityRecord,
@@ -114,6 +115,8 @@ class NightSummary:
     parity: tuple[ParityRecord, ...]
     wire_parity: tuple[WireParityRecord, ...]
     calibrations: tuple[CalibrationSummary, ...]
+    gate: tuple[GateRecord, ...] = ()
+    """All that the quality gate found, also of cells that left no record; what it found of ``cells`` they doubt."""
 
     @property
     def doubted_cells(self) -> int:
@@ -137,9 +140,18 @@ def summarise(records: Iterable[Record]) -> NightSummary:
         elif isinstance(record, MissingRecord):
             by_key.setdefault(_key(record.cell_id), ([], []))[1].append(record)
     figures = over_rounds({key: measured for key, (measured, _) in by_key.items()})
+    # A resumed run holds its gate again, and may find the same.
+    gate = sorted({record for record in records if isinstance(record, GateRecord)}, key=_gate_order)
     # A cell that a resumed run measured after all is no longer missing.
     cells = [
-        _cell(key, measured, _unmeasured(measured, missing), versions, figures[key])
+        _cell(
+            key,
+            measured,
+            _unmeasured(measured, missing),
+            versions,
+            figures[key],
+            [record for record in gate if record.cell_key == key],
+        )
         for key, (measured, missing) in by_key.items()
     ]
     finished = [record for record in records if isinstance(record, RunFinished)]
@@ -152,11 +164,16 @@ def summarise(records: Iterable[Record]) -> NightSummary:
         parity=tuple(dict.fromkeys(record for record in records if isinstance(record, ParityRecord))),
         wire_parity=tuple(dict.fromkeys(record for record in records if isinstance(record, WireParityRecord))),
         calibrations=calibrations_of(record for record in records if isinstance(record, CalibrationRecord)),
+        gate=tuple(gate),
     )
 
 
 def _key(cell_id: str) -> str:
     return cell_id.partition(".")[0]
+
+
+def _gate_order(record: GateRecord) -> tuple[str, str, str]:
+    return record.cell_key, record.expectation, record.detail
 
 
 def _unmeasured(measured: Iterable[MeasurementRecord], missing: Iterable[MissingRecord]) -> list[MissingRecord]:
@@ -198,6 +215,7 @@ def _cell(
     missing: Sequence[MissingRecord],
     versions: Mapping[str, str],
     figures: Figures,
+    gate: Sequence[GateRecord],
 ) -> CellSummary:
     outcomes: dict[str, int] = {}
     ended_by: dict[EndedBy, int] = {}
@@ -229,7 +247,7 @@ def _cell(
         ok=sum(record.ok for record in measured),
         failed=sum(record.failed for record in measured),
         outcomes=outcomes,
-        doubts=_doubts(measured),
+        doubts=(*_doubts(measured), *_of_gate(gate)),
         histogram=LatencyHistogram.merge([LatencyHistogram.decode(record.histogram) for record in measured]).encode()
         if measured
         else "",
@@ -264,6 +282,15 @@ def _doubts(measured: Sequence[MeasurementRecord]) -> tuple[Doubt, ...]:
         detail = "the server was running already: all rounds are of one deployment"
         doubts.append(Doubt(Reason.FEW_ROUNDS, detail))
     return tuple(doubts)
+
+
+def _of_gate(found: Sequence[GateRecord]) -> Iterator[Doubt]:
+    """Every reason once."""
+    for reason in dict.fromkeys(record.reason for record in found):
+        alike = [record for record in found if record.reason is reason]
+        whole = any(not record.figures for record in alike)
+        figures = () if whole else tuple(sorted({name for record in alike for name in record.figures}))
+        yield Doubt(reason, "; ".join(dict.fromkeys(record.detail for record in alike)), figures)
 
 
 def _worst(doubts: Sequence[Doubt]) -> Doubt:

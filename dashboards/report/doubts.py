@@ -83,6 +83,21 @@ _EXPLANATIONS = {
         "The search ended without an answer that its steps support: it ran out of loads to try, or the figures of "
         "its steps are too uncertain to tell them apart. The answer bounds the true one at best."
     ),
+    Reason.INCOMPLETE: (
+        "Fewer rounds than planned were measured. The figures rest on fewer fresh starts than those of other cells, "
+        "and what kept a round from being measured may have troubled the others as well."
+    ),
+    Reason.OUT_OF_RANGE: (
+        "The quality gate found a figure that no server can have: negative, infinite, or so far off that its unit "
+        "must be another. Something in the way of measuring is broken."
+    ),
+    Reason.QUANTILES_CROSS: (
+        "A higher quantile lies below a lower one, or the time a request took beyond the time its user waited. One "
+        "of the two figures is wrong."
+    ),
+    Reason.RATE_EXCEEDED: (
+        "More requests were answered in a second than were sent. The window, or the counting, is wrong."
+    ),
 }
 
 _SPELT = {

@@ -138,7 +138,7 @@ def _standing(
 
 
 def troubles(night: NightSummary) -> list[str]:
-    """What went wrong tonight, one sentence each: starts, exports, calibrations and parity."""
+    """What went wrong tonight, one sentence each: starts, exports, calibrations, parity and the quality gate."""
     sentences = [
         f"{setup.server} did not come up with {setup.model} in {setup.failed} of {setup.starts} starts."
         for setup in night.deployments
@@ -169,7 +169,16 @@ def troubles(night: NightSummary) -> list[str]:
         else f"{server} could not be asked about {model}{_unusual(precision)}: a request got no answer."
         for server, model, precision, answered in failed
     ]
+    faulty = {record.cell_key for record in night.gate}
+    lost = len(faulty - {cell.cell_key for cell in night.cells})
+    if faulty:
+        without = f", {lost} of them without any record" if lost else ""
+        sentences.append(f"The quality gate doubts {_cells(len(faulty))}{without}.")
     return sentences
+
+
+def _cells(number: int) -> str:
+    return "one cell" if number == 1 else f"{number} cells"
 
 
 def _unusual(precision: Precision) -> str:

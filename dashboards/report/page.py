@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from dashboards.offline import as_script, embed, policy, write_whole
@@ -22,8 +23,15 @@ __all__ = ["render", "write"]
 _TEMPLATES = files("dashboards.report") / "templates"
 
 
-def render(night: NightSummary) -> str:
-    """The whole report. Scripts and styles are inline, and the page's own policy forbids loading any other."""
+_BESIDE = {"quality.html": "the quality gate", "drift.html": "how distributions drifted"}
+"""Other pages of a run, by the names that they have in its folder."""
+
+
+def render(night: NightSummary, beside: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The whole report. Scripts and styles are inline, and the page's own policy forbids loading any other.
+
+    ``beside`` are the titles of pages that lie in the same folder, by file name: the report links them.
+    """
     from jinja2 import Environment, FunctionLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
@@ -38,6 +46,7 @@ def render(night: NightSummary) -> str:
     scripts = (as_script(get_plotlyjs()), as_script(_text("report.js")))
     page: str = environment.get_template("report.html.j2").render(
         **_content(night),
+        beside=list(beside.items()),
         style=_text("report.css"),
         scripts=scripts,
         policy=policy(scripts),
@@ -47,8 +56,12 @@ def render(night: NightSummary) -> str:
 
 
 def write(night: NightSummary, path: Path) -> Path:
-    """Write the report to ``path``, whole or not at all, making its folder where needed. Returns ``path``."""
-    return write_whole(render(night), path)
+    """Write the report to ``path``, whole or not at all, making its folder where needed. Returns ``path``.
+
+    It links what lies beside it of the same run.
+    """
+    beside = {name: title for name, title in _BESIDE.items() if (path.parent / name).exists()}
+    return write_whole(render(night, beside), path)
 
 
 def _content(night: NightSummary) -> Mapping[str, Any]:

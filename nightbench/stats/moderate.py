@@ -11,7 +11,7 @@ from nightbench.stats.combine import Spread, combine, spread_of
 from nightbench.stats.distributions import regularized_beta
 from nightbench.stats.gamma import digamma, trigamma, trigamma_inverse
 
-__all__ = ["FEWEST_UNITS", "Prior", "combine_all", "fit_prior"]
+__all__ = ["FEWEST_UNITS", "Prior", "combine_all", "fit_prior", "moderated_spreads"]
 
 FEWEST_UNITS = 4
 """Fewer independent units cannot tell how alike they are."""
@@ -76,6 +76,14 @@ def combine_all(
     Cells with one round, or a value that is not positive, and nights of fewer than `FEWEST_UNITS` units get what
     `combine` gives. All estimates hold intervals of the same ``confidence``.
     """
+    found = moderated_spreads(groups, units)
+    return [combine(rounds, confidence, spread) for rounds, spread in zip(groups, found, strict=True)]
+
+
+def moderated_spreads(
+    groups: Sequence[Sequence[Estimate]], units: Sequence[Hashable] | None = None
+) -> list[Spread | None]:
+    """What `combine_all` takes the spread of each group to be; ``None`` where it is the group's own."""
     names: Sequence[Hashable] = range(len(groups)) if units is None else units
     spreads = [spread_of(rounds) for rounds in groups]
     by_unit: dict[Hashable, list[Spread]] = {}
@@ -84,12 +92,12 @@ def combine_all(
             by_unit.setdefault(name, []).append(spread)
     usual = {name: cells for name, cells in by_unit.items() if not _outsider(name, by_unit)}
     prior = fit_prior(usual.values())
-    found = []
-    for name, rounds, own in zip(names, groups, spreads, strict=True):
+    found: list[Spread | None] = []
+    for name, own in zip(names, spreads, strict=True):
         moderated = None
         if prior is not None and own is not None and name in usual and prior.chance(own) >= _OWN_P:
             moderated = prior.moderated(own)
-        found.append(combine(rounds, confidence, moderated))
+        found.append(moderated)
     return found
 
 

@@ -1,0 +1,309 @@
+"""One night judged as a whole, before any re-run: which series changed, and which of those a re-run shall decide.
+
+**What is controlled, and how.** A night judges thousands of series, so "1 in 1000" is several a night.
+
+- What is alerted after a re-run needs no further correction: the re-run's own error, `ConfirmPolicy.false_confirm_p`,
+  counts only for the few series that get there. Of 2,000 series without a change some 20 do (``watch_p``, behind the
+  effect gate), so 0.1 false confirmations a night are to be expected, against all the true ones.
+- What is alerted *without* a re-run, because none could decide, has only history to stand on. It must be firm, which
+  1 of 1000 series is by chance, and a discovery of Benjamini and Yekutieli among all that were judged tonight, behind
+  the effect gate: of such alerts at most ``false_discovery_rate`` are false, whatever the series' dependence.
+- A series that must wait for a re-run, or is no discovery, stays `Verdict.SUSPECTED`: shown, and nobody is woken.
+
+**Improvements** are not re-run. One that is firm, a discovery, and `SETTLED_NIGHTS` old becomes the baseline, so that
+its loss is seen; were it none, the next "regression" would go to a re-run like any other, and be refuted there.
+"""
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from nightbench.figures import Estimate
+from nightbench.judge.discoveries import discoveries
+from nightbench.judge.environment import NEWS_NIGHTS, Machine, slowdown
+from nightbench.judge.policy import JudgePolicy
+from nightbench.judge.rule import level_of, suspect
+from nightbench.judge.series import Direction, Point, Predecessor, SeriesHistory, SeriesKey
+from nightbench.judge.verdict import Change, Verdict
+from nightbench.plan import Cell
+from nightbench.record import JudgementRecord
+
+__all__ = [
+    "SETTLED_NIGHTS",
+    "NightSeries",
+    "Seen",
+    "Suspect",
+    "changes_of",
+    "decided_before",
+    "look",
+    "same_change",
+    "suspect_of",
+    "suspects_of",
+]
+
+SETTLED_NIGHTS = NEWS_NIGHTS
+"""Valid nights at the new level before it may become the baseline where no re-run confirmed it. One bad night must not
+start all series anew, which leaves them unjudged for ``min_nights``."""
+_LARGER = 1.25
+"""By this factor a change that was decided before must have grown to be decided again."""
+_RELAPSE_NIGHTS = 2
+_SAME_NIGHTS = 2
+"""By so many valid nights the place of one change may differ from night to night, as more of it is seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A series that a re-run shall decide."""
+
+    key: SeriesKey
+    label: str
+    """The series in words."""
+    cell: Cell
+    """What to measure; its round says nothing."""
+    change: Change
+    good_run_id: str
+    """The last good night."""
+    predecessor: str | None = None
+    """The fingerprint that the series had on that night, where the artifact or the options were others."""
+
+
+@dataclass(frozen=True, slots=True)
+class NightSeries:
+    """One series tonight, with all that is known of it."""
+
+    key: SeriesKey
+    label: str
+    cell: Cell
+    figure: Estimate
+    doubts: tuple[str, ...]
+    history: SeriesHistory
+    """Tonight's point is its last."""
+    predecessor: Predecessor | None = None
+    """Of a series that is new tonight."""
+
+    @property
+    def server(self) -> str:
+        return self.cell.setup.server
+
+    @property
+    def model(self) -> str:
+        return self.cell.setup.export.model
+
+    @property
+    def tonight(self) -> str:
+        return self.history.points[-1].night
+
+    @property
+    def valid(self) -> tuple[Point, ...]:
+        return tuple(point for point in self.history.points if not point.doubted)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What history says of one series tonight."""
+
+    series: NightSeries
+    verdict: Verdict
+    """What it is if no re-run says otherwise."""
+    detail: str = ""
+    change: Change | None = None
+    rerun: bool = False
+    """Whether a re-run shall decide it."""
+    discovery: bool = False
+    """Whether history alone is enough, all series of the night considered."""
+    explained: bool = False
+    """Whether the machine's own change explains it."""
+    before: JudgementRecord | None = None
+    """Of an earlier night, where this very change was decided then."""
+
+    @property
+    def worse(self) -> bool:
+        return self.change is not None and self.change.worse(self.series.key.metric.direction)
+
+
+def changes_of(series: Sequence[NightSeries], policy: JudgePolicy) -> dict[SeriesKey, Change]:
+    """What each series' own history says of tonight; those that say nothing, or are doubted, are left out."""
+    found = {}
+    for each in series:
+        metric = each.key.metric
+        change = None
+        if not each.doubts:
+            change = suspect(each.history.points, metric.direction, policy.effect(metric), policy, each.history.anchor)
+            change = change or _relapse(each, policy)
+        if change is not None:
+            found[each.key] = change
+    return found
+
+
+def look(
+    series: Sequence[NightSeries],
+    changes: Mapping[SeriesKey, Change],
+    policy: JudgePolicy,
+    machine: Machine,
+    past: Mapping[SeriesKey, JudgementRecord],
+    held: Collection[SeriesKey] = frozenset(),
+) -> list[Seen]:
+    """Judge every series, then all of them together; in the order given.
+
+    ``changes`` are those of `changes_of`, ``past`` is what `decided_before` says. ``held`` are members of alerts that
+    live: of those it is known what they are (`nightbench.judge.standing`), and they are not judged again.
+    """
+    seen = [
+        _one(each, changes.get(each.key), policy, machine, past.get(each.key), held=each.key in held) for each in series
+    ]
+    judged = [at for at, each in enumerate(seen) if each.verdict not in {Verdict.INVALID, Verdict.INSUFFICIENT}]
+    p_values = [1.0 if (change := seen[at].change) is None else change.p_value for at in judged]
+    found = dict(zip(judged, discoveries(p_values, policy.false_discovery_rate), strict=True))
+    return [
+        replace(each, discovery=found.get(at, False) and each.change is not None and each.change.firm)
+        for at, each in enumerate(seen)
+    ]
+
+
+def suspects_of(seen: Sequence[Seen]) -> list[Suspect]:
+    """Those to be re-run, in the order in which time is spent on them: the firm, the largest first; then the likely."""
+
+    def rank(suspect: Suspect) -> tuple[bool, float]:
+        change = suspect.change
+        return not change.firm, -abs(math.log(change.ratio)) if change.firm else change.p_value
+
+    return sorted((suspect for each in seen if each.rerun and (suspect := suspect_of(each)) is not None), key=rank)
+
+
+def suspect_of(seen: Seen) -> Suspect | None:
+    """``None`` where nothing changed."""
+    if seen.change is None:
+        return None
+    each, predecessor = seen.series, seen.series.predecessor
+    good = None if predecessor is None else predecessor.key.fingerprint
+    return Suspect(each.key, each.label, each.cell, seen.change, seen.change.last_before, good)
+
+
+def decided_before(records: Iterable[JudgementRecord]) -> dict[SeriesKey, JudgementRecord]:
+    """The newest decision of each series that spares it a re-run, of earlier judgements in order of their nights.
+
+    A change that a re-run refuted (and so `Verdict.OK`), or of which the machine was found to be the cause. It stands
+    until the change grows, history becomes sure of it, or another takes its place.
+    """
+    return {
+        SeriesKey(record.suite, record.fingerprint, record.metric): record
+        for record in records
+        if record.change is not None
+        and (
+            record.verdict is Verdict.ENVIRONMENT
+            or (record.verdict is Verdict.OK and record.confirmation_id is not None)
+        )
+    }
+
+
+def same_change(change: Change, earlier: Change, points: Sequence[Point]) -> bool:
+    """Whether two nights found one change: the same way, from about the same night on; ``points`` are tonight's."""
+    if (change.ratio < 1.0) != (earlier.ratio < 1.0):
+        return False
+    places = {point.night: place for place, point in enumerate(point for point in points if not point.doubted)}
+    if change.since not in places or earlier.since not in places:
+        return False
+    return abs(places[change.since] - places[earlier.since]) <= _SAME_NIGHTS
+
+
+def _relapse(each: NightSeries, policy: JudgePolicy) -> Change | None:
+    """What a series too young for the rule shows against an anchor that it inherited, from its recovery or from the
+    series whose place it took: its newest nights, two at least, all worse by the effect. Enough for a re-run, no more.
+    """
+    anchor, valid, direction = each.history.anchor, each.valid, each.key.metric.direction
+    if anchor is None or len(valid) > policy.min_nights:
+        return None
+    least = math.log1p(policy.effect(each.key.metric))
+    logs = [math.log(point.value / anchor.value) for point in valid]
+    worse = [(size if direction is Direction.LOWER else -size) > least for size in logs]
+    nights = next((ago for ago, bad in enumerate(reversed(worse)) if not bad), len(valid))
+    if not _RELAPSE_NIGHTS <= nights < len(valid):
+        return None
+    after = Estimate(anchor.value * math.exp(sum(logs[-nights:]) / nights))
+    since, last_before = valid[-nights].night, valid[-nights - 1].night
+    return Change(since, last_before, nights, anchor, after, policy.confirm.watch_p, firm=False)
+
+
+def _one(
+    each: NightSeries,
+    change: Change | None,
+    policy: JudgePolicy,
+    machine: Machine,
+    before: JudgementRecord | None,
+    *,
+    held: bool,
+) -> Seen:
+    if each.doubts:
+        return Seen(each, Verdict.INVALID, f"doubted: {', '.join(each.doubts)}")
+    if held:
+        return Seen(each, Verdict.REGRESSED, "still at the level that an alert is open about")
+    nights = len(each.valid) - 1
+    if nights == 0 and each.predecessor is not None:
+        return _succession(each, each.predecessor, policy)
+    if change is not None:
+        return _changed(each, change, policy, machine, before)
+    if nights < policy.min_nights:
+        detail = f"{nights} valid nights before tonight, of {policy.min_nights} that are needed"
+        return Seen(each, Verdict.INSUFFICIENT, detail)
+    return Seen(each, Verdict.OK)
+
+
+def _changed(
+    each: NightSeries, change: Change, policy: JudgePolicy, machine: Machine, before: JudgementRecord | None
+) -> Seen:
+    metric = each.key.metric
+    if before is not None and (before.change is None or not _decided(change, before.change, each)):
+        before = None
+    if machine.explains(change, metric.direction, policy.effect(metric)):
+        detail = f"the machine changed: {machine.words}"
+        return Seen(each, Verdict.ENVIRONMENT, detail, change, explained=True, before=before)
+    if not change.worse(metric.direction):
+        return Seen(each, Verdict.IMPROVED if change.firm else Verdict.OK, _unsure(change), change)
+    if before is not None:
+        return _again(each, change, before)
+    verdict = Verdict.SUSPECTED if change.firm else Verdict.OK
+    return Seen(each, verdict, _unsure(change), change, rerun=policy.confirm.enabled)
+
+
+def _decided(change: Change, earlier: Change, each: NightSeries) -> bool:
+    """Whether an earlier night's decision still stands: nothing new is known since then."""
+    grown = abs(math.log(change.ratio)) > _LARGER * abs(math.log(earlier.ratio))
+    return same_change(change, earlier, each.history.points) and not grown and (earlier.firm or not change.firm)
+
+
+def _again(each: NightSeries, change: Change, before: JudgementRecord) -> Seen:
+    if before.verdict is Verdict.ENVIRONMENT:
+        detail = f"as on {before.run_id}: {before.detail}"
+    else:
+        detail = f"this change was refuted on {before.run_id}: {before.detail}"
+    return Seen(each, before.verdict, _once(detail), change, before=before)
+
+
+def _once(detail: str) -> str:
+    """A decision is quoted night after night; the quotation of a quotation says no more."""
+    head, _, tail = detail.partition(": ")
+    while tail.startswith(("as on ", "this change was refuted on ")):
+        head, _, tail = tail.partition(": ")
+    return f"{head}: {tail}"
+
+
+def _succession(each: NightSeries, predecessor: Predecessor, policy: JudgePolicy) -> Seen:
+    """A new series against the one whose place it takes, so that a new exporter is no new beginning.
+
+    One night is too little for history to be sure of anything, and the next night belongs to another series: whatever
+    is worse than the predecessor's level by the effect is re-run, behind all else, with the largest p-value that is.
+    """
+    history, metric = predecessor.history, each.key.metric
+    known = [point for point in history.points if not point.doubted]
+    level = level_of(history.points, policy)
+    if level is None or not known:
+        return Seen(each, Verdict.INSUFFICIENT, "new, and so was the series before it")
+    detail = "new tonight: the artifact or the options are others than before"
+    change = Change(each.tonight, known[-1].night, 1, level, each.figure, policy.confirm.watch_p, firm=False)
+    if slowdown(change, metric.direction) <= math.log1p(policy.effect(metric)):
+        return Seen(each, Verdict.OK, f"{detail}; no worse than those")
+    return Seen(each, Verdict.OK, detail, change, rerun=policy.confirm.enabled)
+
+
+def _unsure(change: Change) -> str:
+    return "" if change.firm else "history is not sure that it changed"
