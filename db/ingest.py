@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, or_, select, text, tuple_, update
+from sqlalchemy import Connection, Table, delete, or_, select, text, tuple_, update
 from sqlalchemy.exc import DataError, IntegrityError
 
+from db.judge_rows import canary_row, confirmation_row, judgement_row
+from db.judge_tables import canaries, confirmations, gate_findings, judgements, kits, run_kits, trials
 from db.measurement_tables import cases, measurements, telemetry
 from db.rows import Row, calibration_row, measurement_rows, row
 from db.tables import artifacts, calibrations, deployments, missing_cells, parity, run_artifacts, runs, wire_parity
@@ -18,13 +20,19 @@ from db.upsert import insert_new
 from nightbench.record import (
     ArtifactRecord,
     CalibrationRecord,
+    CanaryRecord,
+    ConfirmationRecord,
     DeploymentRecord,
+    GateRecord,
+    JudgementRecord,
+    KitRecord,
     MeasurementRecord,
     MissingRecord,
     ParityRecord,
     Record,
     RunFinished,
     RunStarted,
+    TrialRecord,
     WireParityRecord,
 )
 
@@ -132,9 +140,22 @@ def _wire_parity(connection: Connection, records: Sequence[WireParityRecord]) ->
     return len(insert_new(connection, wire_parity, rows))
 
 
-def _calibration(connection: Connection, records: Sequence[CalibrationRecord]) -> int:
+def _kit(connection: Connection, records: Sequence[KitRecord]) -> int:
     _ensure_runs(connection, records)
-    return len(insert_new(connection, calibrations, [calibration_row(record) for record in records]))
+    rows = [row(record) for record in records]
+    files = [{"sha256": fields["kit_sha256"], "files": fields.pop("files")} for fields in rows]
+    insert_new(connection, kits, files)
+    return len(insert_new(connection, run_kits, rows))
+
+
+def _of_a_run(table: Table, to_row: Callable[[Any], Row]) -> "_Writer":
+    """The writer of records that refer to nothing but their run."""
+
+    def write(connection: Connection, records: Sequence[Any]) -> int:
+        _ensure_runs(connection, records)
+        return len(insert_new(connection, table, [to_row(record) for record in records]))
+
+    return write
 
 
 def _measurement(connection: Connection, records: Sequence[MeasurementRecord]) -> int:
@@ -189,13 +210,20 @@ _WRITERS: dict[type[Any], _Writer] = {
     ParityRecord: _parity,
     DeploymentRecord: _deployment,
     WireParityRecord: _wire_parity,
-    CalibrationRecord: _calibration,
+    KitRecord: _kit,
+    CalibrationRecord: _of_a_run(calibrations, calibration_row),
+    CanaryRecord: _of_a_run(canaries, canary_row),
     MeasurementRecord: _measurement,
     MissingRecord: _missing,
+    GateRecord: _of_a_run(gate_findings, row),
+    JudgementRecord: _of_a_run(judgements, judgement_row),
+    TrialRecord: _of_a_run(trials, row),
+    ConfirmationRecord: _of_a_run(confirmations, confirmation_row),
     RunFinished: _run_finished,
 }
 
 
 def _name(record: Record) -> str:
-    key = (getattr(record, name, None) for name in ("run_id", "cell_id", "deployment_id", "model", "format"))
+    names = ("run_id", "cell_id", "deployment_id", "confirmation_id", "fingerprint", "model", "format", "server")
+    key = (getattr(record, name, None) for name in names)
     return " ".join([record.kind, *(str(part) for part in key if part is not None)])

@@ -1,5 +1,6 @@
 """Reading a night back: as the records it was made of, or as one line of history."""
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -7,11 +8,30 @@ from operator import itemgetter
 
 from sqlalchemy import JSON, ColumnElement, Connection, Select, Table, func, select, union
 
+from db.judge_rows import canary, confirmation, judgement
+from db.judge_tables import canaries, confirmations, gate_findings, judgements, kits, run_kits, trials
 from db.measurement_tables import cases, measurements, telemetry
 from db.rows import Row, calibration, measurement, record_of
 from db.tables import artifacts, calibrations, deployments, missing_cells, parity, run_artifacts, runs, wire_parity
 from nightbench.errors import UsageError
-from nightbench.record import Record
+from nightbench.record import (
+    ArtifactRecord,
+    CalibrationRecord,
+    CanaryRecord,
+    ConfirmationRecord,
+    DeploymentRecord,
+    GateRecord,
+    JudgementRecord,
+    KitRecord,
+    MeasurementRecord,
+    MissingRecord,
+    ParityRecord,
+    Record,
+    RunFinished,
+    RunStarted,
+    TrialRecord,
+    WireParityRecord,
+)
 
 __all__ = ["Night", "cell_ids", "history", "records", "run_id"]
 
@@ -34,32 +54,15 @@ class Night:
     hardware: str
 
 
-def records(connection: Connection, run_id: str) -> list[Record]:
-    """What a run came to, as records equal to the ones ingested; none for an unknown run.
+def records(connection: Connection, run_id: str, kinds: Collection[type[Record]] = ()) -> list[Record]:
+    """What a run came to, as records equal to the ones ingested; none for an unknown run. Only these kinds, if any
+    are given.
 
     Of a trace its sha256 is kept, which names it; its path is not.
     """
-    run = connection.scalar(_rows(runs).where(runs.c.run_id == run_id))
-    if run is None:
-        return []
-    found: list[Record] = []
-    if run["started_at"] is not None:
-        found.append(record_of("run_started", run))
-    found += _artifact_records(connection, run_id)
-    found += _plain_records(connection, parity, "parity", run_id)
-    known = deployments.c.started_at.is_not(None)
-    starts = _rows(deployments).where(deployments.c.run_id == run_id, known)
-    in_order = starts.order_by(deployments.c.started_at, deployments.c.deployment_id)
-    found += [record_of("deployment", row) for row in connection.scalars(in_order)]
-    found += _plain_records(connection, wire_parity, "wire_parity", run_id)
-    of_client = _rows(calibrations).where(calibrations.c.run_id == run_id)
-    in_order = of_client.order_by(calibrations.c.started_at, *calibrations.primary_key)
-    found += [calibration(row) for row in connection.scalars(in_order)]
-    found += _measurement_records(connection, run_id)
-    found += _plain_records(connection, missing_cells, "missing", run_id)
-    if run["finished_at"] is not None:
-        found.append(record_of("run_finished", run))
-    return found
+    return [
+        record for kind, read in _READERS.items() if not kinds or kind in kinds for record in read(connection, run_id)
+    ]
 
 
 def cell_ids(connection: Connection, run_id: str) -> frozenset[str]:
@@ -125,9 +128,46 @@ def _rows(table: Table) -> Select[Row]:
     return select(func.row_to_json(table.table_valued(), type_=JSON))
 
 
-def _plain_records(connection: Connection, table: Table, kind: str, run_id: str) -> list[Record]:
-    query = _rows(table).where(table.c.run_id == run_id).order_by(*table.primary_key)
-    return [record_of(kind, row) for row in connection.scalars(query)]
+_Reader = Callable[[Connection, str], list[Record]]
+
+
+def _run_record(kind: str, known_by: str) -> _Reader:
+    """The reader of one half of a run's row: how it began, or how it ended."""
+
+    def read(connection: Connection, run_id: str) -> list[Record]:
+        query = _rows(runs).where(runs.c.run_id == run_id, runs.c[known_by].is_not(None))
+        return [record_of(kind, row) for row in connection.scalars(query)]
+
+    return read
+
+
+def _plain(kind: str, table: Table, *order: str, of_row: Callable[[Row], Record] | None = None) -> _Reader:
+    """The reader of records that have a table of their own, ``order``ed by these columns before the key's."""
+
+    def read(connection: Connection, run_id: str) -> list[Record]:
+        first = (table.c[name] for name in order)
+        query = _rows(table).where(table.c.run_id == run_id).order_by(*first, *table.primary_key)
+        return [of_row(row) if of_row else record_of(kind, row) for row in connection.scalars(query)]
+
+    return read
+
+
+def _deployment_records(connection: Connection, run_id: str) -> list[Record]:
+    known = deployments.c.started_at.is_not(None)
+    starts = _rows(deployments).where(deployments.c.run_id == run_id, known)
+    in_order = starts.order_by(deployments.c.started_at, deployments.c.deployment_id)
+    return [record_of("deployment", row) for row in connection.scalars(in_order)]
+
+
+def _kit_records(connection: Connection, run_id: str) -> list[Record]:
+    query = (
+        _rows(run_kits)
+        .add_columns(kits.c.files)
+        .join(kits, kits.c.sha256 == run_kits.c.kit_sha256)
+        .where(run_kits.c.run_id == run_id)
+        .order_by(run_kits.c.server)
+    )
+    return [record_of("kit", {**row, "files": files}) for row, files in connection.execute(query)]
 
 
 def _artifact_records(connection: Connection, run_id: str) -> list[Record]:
@@ -155,3 +195,23 @@ def _measurement_records(connection: Connection, run_id: str) -> list[Record]:
         .order_by(measurements.c.started_at, measurements.c.cell_id)
     )
     return [measurement(row, case, of_cell.get(row["cell_id"], [])) for row, case in connection.execute(query)]
+
+
+# In the order in which a night makes them.
+_READERS: dict[type[Record], _Reader] = {
+    RunStarted: _run_record("run_started", "started_at"),
+    ArtifactRecord: _artifact_records,
+    ParityRecord: _plain("parity", parity),
+    KitRecord: _kit_records,
+    DeploymentRecord: _deployment_records,
+    WireParityRecord: _plain("wire_parity", wire_parity),
+    CalibrationRecord: _plain("calibration", calibrations, "started_at", of_row=calibration),
+    CanaryRecord: _plain("canary", canaries, "started_at", of_row=canary),
+    MeasurementRecord: _measurement_records,
+    MissingRecord: _plain("missing", missing_cells),
+    GateRecord: _plain("gate", gate_findings),
+    JudgementRecord: _plain("judgement", judgements, of_row=judgement),
+    TrialRecord: _plain("trial", trials, "started_at"),
+    ConfirmationRecord: _plain("confirmation", confirmations, of_row=confirmation),
+    RunFinished: _run_record("run_finished", "finished_at"),
+}

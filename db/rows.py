@@ -18,8 +18,12 @@ __all__ = [
     "Row",
     "calibration",
     "calibration_row",
+    "estimate_columns",
+    "estimate_of",
     "measurement",
     "measurement_rows",
+    "plain",
+    "plain_json",
     "record_of",
     "row",
 ]
@@ -36,12 +40,19 @@ _FLOOR = {"floor_ns": "floor"}
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
+def plain(text: str) -> str:
+    """A text as Postgres can keep it, which has neither NUL nor half a surrogate pair."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def plain_json(document: bytes) -> Any:
+    """What is in a JSON document, its texts as Postgres can keep them."""
+    return json.loads(_NUL.sub(rb"\1\\ufffd", document) if rb"\u0000" in document else document)
+
+
 def row(record: Record) -> Row:
     """The fields of a record, its load spread over columns. Measurements and calibrations have their own functions."""
-    encoded = encode(record)
-    if rb"\u0000" in encoded:
-        encoded = _NUL.sub(rb"\1\\ufffd", encoded)
-    fields: Row = json.loads(encoded)
+    fields: Row = plain_json(encode(record))
     del fields["kind"]
     return spread(fields) if "load" in fields else fields
 
@@ -71,10 +82,10 @@ def measurement_rows(record: MeasurementRecord) -> MeasurementRows:
     _take_apart(stream, fields, _STREAM_TIMES, STREAM_QUANTILES)
     fields |= {"stream_tokens": stream.get("tokens"), "stream_slo": stream.get("slo")}
     search = fields["search"] or {}
-    fields |= _estimate_columns("throughput", "rps", fields.pop("throughput_rps"))
-    fields |= _estimate_columns("tokens", "per_s", stream.get("tokens_per_s"))
-    fields |= _estimate_columns("goodput", "rps", stream.get("goodput_rps"))
-    fields |= _estimate_columns("answer", "rps", search.pop("answer_rps", None))
+    fields |= estimate_columns("throughput", "rps", fields.pop("throughput_rps"))
+    fields |= estimate_columns("tokens", "per_s", stream.get("tokens_per_s"))
+    fields |= estimate_columns("goodput", "rps", stream.get("goodput_rps"))
+    fields |= estimate_columns("answer", "rps", search.pop("answer_rps", None))
     return fields, case, telemetry
 
 
@@ -84,11 +95,11 @@ def measurement(fields: Row, case: Row, telemetry: list[Row]) -> Record:
         **fields,
         "case": {**case, "load": joined(case)},
         "telemetry": telemetry,
-        "throughput_rps": _estimate(fields, "throughput", "rps"),
+        "throughput_rps": estimate_of(fields, "throughput", "rps"),
         "histogram": b64encode(bytes.fromhex(fields["histogram"].removeprefix("\\x"))).decode(),
         **_put_together(fields, _TIMES, QUANTILES),
         "stream": _stream(fields),
-        "search": fields["search"] and {**fields["search"], "answer_rps": _estimate(fields, "answer", "rps")},
+        "search": fields["search"] and {**fields["search"], "answer_rps": estimate_of(fields, "answer", "rps")},
     }
     return record_of("measurement", fields)
 
@@ -96,25 +107,25 @@ def measurement(fields: Row, case: Row, telemetry: list[Row]) -> Record:
 def calibration_row(record: CalibrationRecord) -> Row:
     """A calibration, its figures spread over columns."""
     fields = {**row(record), "other_quantiles": {}}
-    fields |= _estimate_columns("ceiling", "rps", fields.pop("ceiling_rps"))
+    fields |= estimate_columns("ceiling", "rps", fields.pop("ceiling_rps"))
     _take_apart(fields, fields, _FLOOR, QUANTILES)
     return fields
 
 
 def calibration(fields: Row) -> Record:
     """A calibration put together again from its `calibration_row`."""
-    figures = {"ceiling_rps": _estimate(fields, "ceiling", "rps"), **_put_together(fields, _FLOOR, QUANTILES)}
+    figures = {"ceiling_rps": estimate_of(fields, "ceiling", "rps"), **_put_together(fields, _FLOOR, QUANTILES)}
     return record_of("calibration", {**fields, **figures})
 
 
 def _stream(fields: Row) -> Row | None:
     if fields["stream_tokens"] is None:
         return None
-    goodput = _estimate(fields, "goodput", "rps")
+    goodput = estimate_of(fields, "goodput", "rps")
     return {
         **_put_together(fields, _STREAM_TIMES, STREAM_QUANTILES),
         "tokens": fields["stream_tokens"],
-        "tokens_per_s": _estimate(fields, "tokens", "per_s"),
+        "tokens_per_s": estimate_of(fields, "tokens", "per_s"),
         "goodput_rps": None if goodput["value"] is None else goodput,
         "slo": fields["stream_slo"],
     }
@@ -125,7 +136,7 @@ def _take_apart(source: Row, target: Row, names: dict[str, str], quantiles: tupl
     for field, name in names.items():
         figures = source.pop(field)
         for quantile in quantiles:
-            target |= _estimate_columns(f"{name}_{quantile}", "ns", figures.pop(quantile, None))
+            target |= estimate_columns(f"{name}_{quantile}", "ns", figures.pop(quantile, None))
         if figures:
             target["other_quantiles"][field] = figures
 
@@ -134,17 +145,19 @@ def _put_together(fields: Row, names: dict[str, str], quantiles: tuple[str, ...]
     """Each field of quantiles from its columns."""
     together = {}
     for field, name in names.items():
-        known = {quantile: _estimate(fields, f"{name}_{quantile}", "ns") for quantile in quantiles}
+        known = {quantile: estimate_of(fields, f"{name}_{quantile}", "ns") for quantile in quantiles}
         present = {quantile: figure for quantile, figure in known.items() if figure["value"] is not None}
         together[field] = present | fields["other_quantiles"].get(field, {})
     return together
 
 
-def _estimate_columns(name: str, unit: str, figure: Row | None) -> Row:
+def estimate_columns(name: str, unit: str, figure: Row | None) -> Row:
+    """The columns of `db.columns.estimate`, all empty where there is no figure."""
     parts = ("value", "low", "high")
     return {column: figure and figure[part] for column, part in zip(estimate_names(name, unit), parts, strict=True)}
 
 
-def _estimate(fields: Row, name: str, unit: str) -> Row:
+def estimate_of(fields: Row, name: str, unit: str) -> Row:
+    """The figure in those columns. Its value is ``None`` where there is none."""
     value, low, high = estimate_names(name, unit)
     return {"value": fields[value], "low": fields[low], "high": fields[high]}

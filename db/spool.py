@@ -77,23 +77,23 @@ class Spool:
             raise SpoolError(f"spool: {path}: {error.strerror}") from error
         return spool
 
-    def append(self, record: Record) -> None:
-        """Put one record on disk; when this returns, a power cut cannot take it.
+    def append(self, *records: Record) -> None:
+        """Put records on disk; when this returns, a power cut cannot take them.
 
-        Raises `SpoolError` if the disk would not take it; the file then ends where it ended before.
+        Raises `SpoolError` if the disk would not take them; the file then ends where it ended before.
         """
-        body = encode(record)
-        line = b'{"crc":"%08x","record":%s}\n' % (crc32(body), body)
+        bodies = [encode(record) for record in records]
+        lines = b"".join(b'{"crc":"%08x","record":%s}\n' % (crc32(body), body) for body in bodies)
         with self._lock:
             try:
                 if self._torn:
                     self._end, self._torn = _seal(self._descriptor), False
-                _write_all(self._descriptor, line)
+                _write_all(self._descriptor, lines)
                 os.fsync(self._descriptor)
             except OSError as error:
                 self._cut()
                 raise SpoolError(f"spool: {self.path}: {error.strerror}; make room and run again") from error
-            self._end += len(line)
+            self._end += len(lines)
 
     def _cut(self) -> None:
         """Take half a line back. Where even that fails, the next line starts afresh after it."""

@@ -1,6 +1,6 @@
 """Rows into a table, each once by its primary key. A batch travels as one JSON document in one statement."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import JSON, Connection, Table, and_, bindparam, column, func, literal_column, select
@@ -34,15 +34,19 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Row], *, fil
         rest = {name: statement.excluded[name] for name in names if name not in key}
         better = and_(table.c[fill].is_(None), statement.excluded[fill].is_not(None))
         statement = statement.on_conflict_do_update(index_elements=key, set_=rest, where=better)
-    return {tuple(inserted) for inserted in connection.execute(statement.returning(*table.primary_key))}
+    return {_hashable(inserted) for inserted in connection.execute(statement.returning(*table.primary_key))}
 
 
 def _first_of_each(rows: Sequence[Row], key: Sequence[str], fill: str | None) -> list[Row]:
     """One row a key, since a statement cannot touch a row twice."""
     unique: dict[_Key, Row] = {}
     for fields in rows:
-        name = tuple(fields[part] for part in key)
+        name = _hashable(fields[part] for part in key)
         found = unique.setdefault(name, fields)
         if fill is not None and found[fill] is None and fields[fill] is not None:
             unique[name] = fields
     return list(unique.values())
+
+
+def _hashable(key: Iterable[Any]) -> _Key:
+    return tuple(tuple(part) if isinstance(part, list) else part for part in key)

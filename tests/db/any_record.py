@@ -7,19 +7,27 @@ from typing import Any
 from hypothesis import strategies as st
 
 from nightbench.figures import Doubt, Estimate, Reason, SearchFigures, SearchStep, Series, StreamFigures
+from nightbench.judge.series import Metric
+from nightbench.judge.verdict import Change, Outcome, Verdict
 from nightbench.load import Arrival, ClosedLoop, EndedBy, Goal, OpenLoop, PeakShare, Search, Trace
 from nightbench.model import Format, Precision
 from nightbench.record import (
     ArtifactRecord,
     CalibrationRecord,
+    CanaryRecord,
     Case,
+    ConfirmationRecord,
     DeploymentRecord,
+    GateRecord,
+    JudgementRecord,
+    KitRecord,
     MeasurementRecord,
     MissingRecord,
     ParityRecord,
     Record,
     RunFinished,
     RunStarted,
+    TrialRecord,
     WireParityRecord,
 )
 from nightbench.server import Protocol
@@ -73,6 +81,41 @@ _series = (
         )
     )
 )
+# The database computes their ratio, which must be a number.
+_level = st.lists(st.floats(1e-100, 1e100), min_size=3, max_size=3).map(sorted)
+_change = st.builds(
+    Change,
+    *(_text, _text, _small),
+    *(_level.map(lambda s: Estimate(s[1], s[0], s[2])), _level.map(lambda s: Estimate(s[1], s[0]))),
+    *(st.floats(0, 1), st.booleans()),
+)
+_metric = st.sampled_from(Metric)
+_figures = st.dictionaries(_text, st.dictionaries(_text, st.floats(), max_size=2), max_size=2)
+
+
+def _judging(run: str) -> st.SearchStrategy[Record]:
+    """The records that judging adds to a night."""
+    same = st.just(run)
+    # One hash has one content.
+    files = st.shared(_facts, key="files")
+    failed = st.builds(
+        CanaryRecord, same, _small, _text, _text, _moment, st.none() | _estimate, st.just("the library is missing")
+    )
+    return st.one_of(
+        st.builds(KitRecord, same, _text, st.just(f"kit of {run}"), files),
+        st.builds(CanaryRecord, same, _small, _text, _text, _moment, _estimate) | failed,
+        st.builds(GateRecord, same, _text, st.sampled_from(Reason), _text, _text, st.lists(_text).map(tuple)),
+        st.builds(
+            JudgementRecord,
+            *(same, _text, _text, _metric, st.sampled_from(Verdict), _text, st.none() | _change, st.none() | _text),
+        ),
+        st.builds(TrialRecord, same, _text, _small, _text, _small, _text, _moment, _figures, st.none() | _text),
+        st.builds(
+            ConfirmationRecord,
+            *(same, _text, _text, _text, _metric, st.sampled_from(Outcome), _text, _text, _facts, _facts),
+            *(st.none() | _estimate, _small, _count),
+        ),
+    )
 
 
 def records_of(run: str) -> st.SearchStrategy[list[Record]]:
@@ -84,6 +127,7 @@ def records_of(run: str) -> st.SearchStrategy[list[Record]]:
     sha = size.map(lambda size_bytes: f"sha-{size_bytes}")
     return st.lists(
         st.one_of(
+            _judging(run),
             st.builds(RunStarted, same, _text, _count, _moment, _text, _facts, _text, _small),
             st.builds(
                 RunFinished,
@@ -139,12 +183,24 @@ def records_of(run: str) -> st.SearchStrategy[list[Record]]:
     )
 
 
+_JUDGING_KEYS = {
+    "kit": ("server",),
+    "canary": ("round", "canary", "device", "started_at"),
+    "gate": ("cell_key", "reason", "expectation", "figures"),
+    "judgement": ("fingerprint", "metric"),
+    "trial": ("confirmation_id", "pair", "side", "place"),
+    "confirmation": ("confirmation_id", "fingerprint", "metric"),
+}
+
+
 def _natural_key(record: Record) -> tuple[Any, ...]:
     names = ("cell_id", "deployment_id", "model", "model_version", "format", "precision", "weights", "output", "batch")
     if isinstance(record, CalibrationRecord):
         return record.kind, record.round, record.protocol, record.model, record.batch, record.started_at
     if isinstance(record, WireParityRecord):
         return record.kind, record.deployment_id, record.protocol, record.batch, record.output
+    if record.kind in _JUDGING_KEYS:
+        return record.kind, *(getattr(record, name) for name in _JUDGING_KEYS[record.kind])
     of_kind = {"measurement": names[:1], "missing": names[:1], "deployment": names[1:2]}.get(record.kind, names)
     # A cell is either measured or missing: what becomes of one that is both is told in test_resumed.py.
     kind = "cell" if of_kind == names[:1] else record.kind

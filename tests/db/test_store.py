@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from db import embedded
 from db.engine import open_engine
 from db.errors import DatabaseDown
+from db.judge_tables import gate_findings, kits, run_kits, trials
 from db.measurement_tables import cases, measurements, telemetry
 from db.store import Store
 from db.tables import artifacts, deployments, missing_cells, parity, run_artifacts, runs, wire_parity
@@ -27,12 +28,15 @@ from nightbench.record import (
     CalibrationRecord,
     Case,
     DeploymentRecord,
+    GateRecord,
+    KitRecord,
     MeasurementRecord,
     MissingRecord,
     ParityRecord,
     Record,
     RunFinished,
     RunStarted,
+    TrialRecord,
     WireParityRecord,
 )
 from tests.db.any_record import records_of
@@ -92,6 +96,9 @@ def test_any_record_comes_back_equal(store: Store, data: st.DataObject) -> None:
         (DeploymentRecord, [deployments]),
         (Case, [cases]),
         (MissingRecord, [missing_cells]),
+        (KitRecord, [kits, run_kits]),
+        (GateRecord, [gate_findings]),
+        (TrialRecord, [trials]),
     ],
 )
 def test_every_field_has_its_column(record: Any, tables: list[Any]) -> None:
