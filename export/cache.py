@@ -156,6 +156,16 @@ class Cache:
             self.rebuilt.append(f"{broken}; it was made anew")
         return made
 
+    def holding(self, sha256: str) -> Entry | None:
+        """The whole entry of those bytes, whatever it was made from; ``None`` if there is none, or none whole."""
+        for manifest in sorted(self.root.glob(f"*/{_MANIFEST}")):
+            # A name costs nothing to look at; only what has the right one is read and hashed.
+            if any(path.name.partition(".")[0] == sha256 for path in manifest.parent.iterdir()):
+                entry, _ = self._find(manifest.parent)
+                if entry is not None and entry.sha256 == sha256:
+                    return entry
+        return None
+
     def _find(self, folder: Path) -> tuple[Entry | None, str | None]:
         """The whole entry, or what is wrong with it; neither where there is none."""
         try:

@@ -11,7 +11,7 @@ from types import ModuleType
 from nightbench.errors import UsageError
 from nightbench.server import ServerSpec
 
-__all__ = ["discover"]
+__all__ = ["discover", "load"]
 
 
 def discover(extra: Sequence[Path] = ()) -> dict[str, ServerSpec]:
@@ -35,6 +35,12 @@ def discover(extra: Sequence[Path] = ()) -> dict[str, ServerSpec]:
     return found
 
 
+def load(folder: Path) -> ServerSpec | None:
+    """The server of a folder that lies anywhere; ``None`` if it defines none, `UsageError` if it cannot be imported."""
+    spec = getattr(_checked(folder, _unique(folder), own=False), "SERVER", None)
+    return spec if isinstance(spec, ServerSpec) else None
+
+
 def _modules(extra: Sequence[Path]) -> Iterator[tuple[Path, ModuleType]]:
     for folder in _packages(Path(__file__).parent):
         yield folder, _checked(folder, f"{__name__}.{folder.name}", own=True)
@@ -42,9 +48,12 @@ def _modules(extra: Sequence[Path]) -> Iterator[tuple[Path, ModuleType]]:
         if not parent.is_dir():
             raise UsageError(f"server folder {parent} is not a folder; name one that holds server folders")
         for folder in _packages(parent.resolve()):
-            # The path is in the name, so that two folders called alike stay two modules.
-            unique = f"nightbench_server_{sha256(str(folder).encode()).hexdigest()[:12]}_{folder.name}"
-            yield folder, _checked(folder, unique, own=False)
+            yield folder, _checked(folder, _unique(folder), own=False)
+
+
+def _unique(folder: Path) -> str:
+    """A module's name with the path in it, so that two folders called alike stay two modules."""
+    return f"nightbench_server_{sha256(str(folder).encode()).hexdigest()[:12]}_{folder.name}"
 
 
 def _packages(parent: Path) -> list[Path]:

@@ -13,9 +13,10 @@ from loadgen.probe import PoolProber
 from nightbench.errors import DeploymentError
 from nightbench.parity import tolerance_at
 from nightbench.plan import Replicate
-from nightbench.record import DeploymentRecord
-from nightbench.server import Deployment, Limits
+from nightbench.record import DeploymentRecord, KitRecord
+from nightbench.server import Deployment, Limits, ServerSpec
 from nightbench.stopping import Stopped
+from servers.kit import kit_files, kit_sha256
 from tasks.export import Exported
 from tasks.session import Session
 
@@ -30,6 +31,7 @@ def prepare_environment(session: Session, server: str) -> Environment | Deployme
     spec = session.server(server)
     if spec.external is not None:
         return no_environment()
+    _keep_kit(session, spec)
     session.progress.doing(f"environment of {server}")
     if absent := missing(spec):
         error = DeploymentError("no_environment", f"{server} cannot run here: it needs {', '.join(absent)}")
@@ -50,6 +52,15 @@ def prepare_environment(session: Session, server: str) -> Environment | Deployme
         except DeploymentError as error:
             session.progress.note(f"no environment for {server}: {error.detail}")
             return error
+
+
+def _keep_kit(session: Session, spec: ServerSpec) -> None:
+    """Put on record what the server is made of, so that tonight's can be deployed again some other night."""
+    files = kit_files(spec)
+    digest = kit_sha256(files)
+    if session.known.kits.get(spec.name) != digest:
+        session.known.kits[spec.name] = digest
+        session.record(KitRecord(session.run_id, spec.name, digest, files))
 
 
 @contextmanager

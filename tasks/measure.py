@@ -12,12 +12,13 @@ from nightbench.plan import Cell
 from nightbench.record import Case, MeasurementRecord
 from nightbench.search import search_open
 from tasks.calibrate import canary_doubts
+from tasks.export import Exported
 from tasks.missing import record_missing, why_untimed
 from tasks.session import Peak, Session, planned_name
 from tasks.subject import Subject
 from tasks.timing import Timed, Untimed, time_load
 
-__all__ = ["measure"]
+__all__ = ["case_of", "measure"]
 
 
 def measure(session: Session, subject: Subject, cell: Cell) -> MeasurementRecord | None:
@@ -95,7 +96,7 @@ def _record(
         cell_id=cell.cell_id,
         round=cell.round,
         deployment_id=subject.replicate.deployment_id,
-        case=_case(session, subject, cell),
+        case=case_of(session, subject.exported, cell),
         started_at=timed.started_at,
         warmup_ns=assessed.warmup_ns,
         measured_ns=assessed.measured_ns,
@@ -119,12 +120,13 @@ def _record(
     )
 
 
-def _case(session: Session, subject: Subject, cell: Cell) -> Case:
+def case_of(session: Session, exported: Exported, cell: Cell) -> Case:
+    """The identity of the series that ``cell`` is a point of."""
     model = session.catalog.models[cell.setup.export.model]
     return Case(
         model=model.name,
         model_version=model.version,
-        artifact_sha256=subject.exported.artifact.sha256,
+        artifact_sha256=exported.artifact.sha256,
         format=cell.setup.export.format,
         precision=cell.setup.export.precision,
         server=cell.setup.server,
@@ -140,4 +142,6 @@ def _case(session: Session, subject: Subject, cell: Cell) -> Case:
 
 def _context(session: Session, subject: Subject) -> Mapping[str, str]:
     deployment = subject.deployment
-    return {**session.context, "server_version": deployment.server_version, "environment": deployment.environment}
+    kit = session.known.kits.get(deployment.server)
+    own = {"server_version": deployment.server_version, "environment": deployment.environment}
+    return {**session.context, **own, **({"kit": kit} if kit else {})}

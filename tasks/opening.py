@@ -24,7 +24,7 @@ from tasks.session import Cancelled, Known, Session
 if TYPE_CHECKING:
     from db.store import Store
 
-__all__ = ["finish", "opened", "preflight"]
+__all__ = ["alone", "finish", "opened", "preflight"]
 
 SPOOL_BYTES_PER_CELL = 64 * 1024
 """A measurement's line: histogram, telemetry, context. Twice the largest seen."""
@@ -84,7 +84,7 @@ def opened(
         if not request.started:
             session.record(_started(session, request))
         try:
-            with _alone(session):
+            with alone(session):
                 yield session
         except BaseException as error:
             session.record(_finished(session, error))
@@ -92,7 +92,7 @@ def opened(
 
 
 @contextmanager
-def _alone(session: Session) -> Iterator[None]:
+def alone(session: Session) -> Iterator[None]:
     """Wait until no other run measures on this machine, and keep others waiting until the block ends."""
 
     def say_so() -> None:

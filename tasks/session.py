@@ -74,6 +74,8 @@ class Known:
     """What is wrong with the answers of a deployment, by its id, protocol and batch; empty where nothing is."""
     unanswered: set[tuple[str, Protocol, int]] = field(default_factory=set)
     """Those of ``parity`` that gave no answers, so that nothing is known of their numbers."""
+    kits: dict[str, str] = field(default_factory=dict)
+    """By server, the hash of what its deployments are made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +109,9 @@ class Session:
     def server(self, name: str) -> ServerSpec:
         return self.catalog.servers[name]
 
-    def record(self, record: Record) -> None:
-        """Make ``record`` durable before anybody acts on it."""
-        self.spool.append(record)
+    def record(self, *records: Record) -> None:
+        """Make ``records`` durable before anybody acts on them."""
+        self.spool.append(*records)
 
     def check_stop(self) -> None:
         """Raise `Cancelled` if the run was asked to stop."""
