@@ -17,6 +17,7 @@ from nightbench.plan import Export
 from nightbench.record import CalibrationRecord
 from nightbench.server import Protocol
 from nightbench.stopping import Stopped
+from tasks.canary import canary_record, machine_canaries
 from tasks.export import Exported, Unusable
 from tasks.session import Session
 
@@ -44,14 +45,21 @@ def calibrate_kinds(session: Session, exports: Mapping[Export, Exported | Unusab
 
 
 def canary(session: Session, number: int) -> None:
-    """Calibrate one fixed kind at the start of round ``number``: where it moves, the machine did."""
+    """Calibrate one fixed kind at the start of round ``number``, and time fixed work: where they move, the machine did.
+
+    What is calibrated tells rounds apart, and with the fixed work nights.
+    """
     if not session.suite.measure.calibrate:
         return
     payload = drawn_bodies(CANARY_BYTES, 0, json=False, distinct=1)
     pool = session.workdir / "canary.npz"
     payload.save(pool)
     kind = Kind(Protocol.OPAQUE_HTTP, "", payload.specs, (), payload.batch, pool, path="/")
-    session.known.canaries.append(_calibrated(session, kind, number))
+    found = _calibrated(session, kind, number)
+    session.known.canaries.append(found)
+    if number != _BEFORE:
+        session.record(canary_record(found))
+        machine_canaries(session, number)
 
 
 def canary_doubts(session: Session, number: int) -> tuple[Doubt, ...]:
