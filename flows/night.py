@@ -11,6 +11,7 @@ from nightbench.ledger import Ledger
 from nightbench.plan import Cell, Export, Plan, Replicate
 from nightbench.server import Deployment
 from tasks.export import Exported, Unusable
+from tasks.judge import Judged
 from tasks.missing import Why
 from tasks.subject import Subject
 
@@ -39,6 +40,12 @@ class Steps:
     measure: Callable[[Subject, Cell], object]
     missing: Callable[[tuple[Cell, ...], Why, str], None]
     store: Callable[[], object]
+    gate: Callable[[], object]
+    """Whether the night hangs together, now that all of it is there."""
+    judge: Callable[[], Judged | None]
+    """What changed since the nights before; what looks changed is deployed and measured again, side by side."""
+    notify: Callable[[Judged], object]
+    """Tell people, last of all: the message names the report."""
     finish: Callable[[], None]
     report: Callable[[], Path | None]
     ledger: Ledger
@@ -66,9 +73,14 @@ def run_night(plan: Plan, steps: Steps) -> Path | None:
             else:
                 steps.benchmark(replicate, exported, environments[replicate.setup.server])
             steps.store()
+    steps.gate()
+    steps.store()
+    judged = steps.judge()
     steps.finish()
     report = steps.report()
     steps.store()
+    if judged is not None:
+        steps.notify(judged)
     return report
 
 

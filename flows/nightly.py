@@ -1,6 +1,6 @@
 """The whole night as a Prefect flow."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
@@ -16,16 +16,21 @@ from prefect.settings import get_current_settings
 from flows.artifacts import PrefectProgress, publish
 from flows.benchmark import BODY, benchmark
 from flows.cancellation import CancelWatch
+from flows.confirm import confirmed_in_prefect
 from flows.dressing import Dressing
 from flows.night import Steps, run_night, run_replicate
+from flows.notify import tell
 from flows.registry import load_catalog, suite_path
 from flows.services import answers
 from flows.steps import bare_steps
 from launch.environment import Environment
 from nightbench.errors import DeploymentError
+from nightbench.judge.night import Suspect
 from nightbench.plan import Cell, Export, Replicate
+from nightbench.record import ConfirmationRecord
 from nightbench.settings import Settings
 from tasks.export import Exported, Unusable
+from tasks.judge import Judged
 from tasks.opening import opened
 from tasks.progress import Fanout, Progress
 from tasks.report import night_so_far
@@ -79,17 +84,32 @@ def _night(suite: str, seed: int | None, resume: str | None) -> str:
         opened(request, settings, catalog, store=store, progress=progress, should_stop=cancelled) as session,
     ):
         progress.begin(len(request.plan.cells))
-        report = run_night(request.plan, prefect_steps(session, dressing))
+        report = run_night(request.plan, prefect_steps(session, dressing, _page()))
         dressing.attempt(lambda: publish(night_so_far(session), report))
     return request.run_id
 
 
-def prefect_steps(session: Session, dressing: Dressing) -> Steps:
-    """The bare steps dressed as Prefect tasks and, for each deployment, a flow.
+def _page() -> str | None:
+    """Where this run is shown."""
+    api_url = get_current_settings().api.url
+    return f"{api_url.removesuffix('/api')}/runs/flow-run/{flow_run.id}" if api_url else None
+
+
+def prefect_steps(session: Session, dressing: Dressing, page: str | None = None) -> Steps:
+    """The bare steps dressed as Prefect tasks and, for each deployment, a flow. ``page`` is where the run is shown.
 
     Nothing is retried and nothing cached: a repeat is a new measurement, and only our records remember.
     """
-    bare = bare_steps(session)
+
+    def confirm(session: Session, suspects: Sequence[Suspect], budget_ns: int) -> list[ConfirmationRecord]:
+        if session.store is None:
+            return []
+        return confirmed_in_prefect(dressing, session, suspects, session.store, budget_ns)
+
+    def notify(judged: Judged) -> None:
+        dressing.attempt(lambda: tell(session, judged, page))
+
+    bare = bare_steps(session, confirm)
 
     def environment(server: str) -> Environment | DeploymentError:
         return dressing.run(_as_task("environment", server), lambda: bare.environment(server))
@@ -106,11 +126,22 @@ def prefect_steps(session: Session, dressing: Dressing) -> Steps:
     def measure(subject: Subject, cell: Cell) -> object:
         return dressing.run(_as_task("measure", cell.label), lambda: bare.measure(subject, cell))
 
+    def gate() -> object:
+        return dressing.run(_as_task("quality gate", session.run_id), bare.gate)
+
     def report() -> Path | None:
         return dressing.run(_as_task("report", session.run_id), bare.report)
 
     steps = replace(
-        bare, environment=environment, export=export, calibrate=calibrate, check=check, measure=measure, report=report
+        bare,
+        environment=environment,
+        export=export,
+        calibrate=calibrate,
+        check=check,
+        measure=measure,
+        gate=gate,
+        report=report,
+        notify=notify,
     )
 
     def benchmark_flow(replicate: Replicate, exported: Exported, environment: Environment | DeploymentError) -> None:

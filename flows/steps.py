@@ -1,21 +1,28 @@
 """The steps of a night bound to one session: the bare form that both Prefect and offline runs start from."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from flows.night import Steps, run_replicate
 from launch.environment import Environment
 from nightbench.errors import DeploymentError
+from nightbench.judge.night import Suspect
 from nightbench.plan import Cell, Export, Replicate
+from nightbench.record import ConfirmationRecord
 from nightbench.server import Deployment
+from tasks.ab.confirm import confirm_all
 from tasks.calibrate import calibrate_kinds, canary
+from tasks.changes import locate_changes
 from tasks.deploy import deployed, prepare_environment
+from tasks.drift import write_drift_report
 from tasks.export import Exported, Unusable, export_all
+from tasks.judge import Confirm, Judged, judge_night
 from tasks.measure import measure
 from tasks.missing import Why, record_missing
 from tasks.opening import finish
 from tasks.parity import check_wire
+from tasks.quality import check_quality
 from tasks.report import night_so_far, write_report
 from tasks.session import Session
 from tasks.subject import Subject
@@ -23,8 +30,14 @@ from tasks.subject import Subject
 __all__ = ["bare_steps"]
 
 
-def bare_steps(session: Session) -> Steps:
-    """Plain calls, one after the other."""
+def confirmed(session: Session, suspects: Sequence[Suspect], budget_ns: int) -> list[ConfirmationRecord]:
+    """Re-runs, one after the other."""
+    # Who judges has the database: without one there is no history to suspect anything from.
+    return [] if session.store is None else confirm_all(session, suspects, session.store, budget_ns)
+
+
+def bare_steps(session: Session, confirm: Confirm = confirmed) -> Steps:
+    """Plain calls, one after the other. Nobody is told anything: messages go out through Prefect."""
 
     def environment(server: str) -> Environment | DeploymentError:
         return prepare_environment(session, server)
@@ -55,7 +68,13 @@ def bare_steps(session: Session) -> Steps:
 
             store(session)
 
+    def judge() -> Judged | None:
+        judged = judge_night(session, confirm=confirm)
+        locate_changes(session)
+        return judged
+
     def report() -> Path | None:
+        write_drift_report(session)
         return write_report(night_so_far(session), session.folder / "report.html")
 
     steps = Steps(
@@ -69,6 +88,9 @@ def bare_steps(session: Session) -> Steps:
         measure=measure_cell,
         missing=missing,
         store=keep,
+        gate=lambda: check_quality(session),
+        judge=judge,
+        notify=lambda _: None,
         finish=lambda: finish(session),
         report=report,
         ledger=session.ledger,

@@ -15,6 +15,7 @@ from nightbench.model import Artifact, Format, InputPool, Precision
 from nightbench.plan import Cell, Export, Plan, Replicate, Setup, expand
 from nightbench.server import Deployment, Protocol
 from tasks.export import Exported, Unusable
+from tasks.judge import Judged
 from tasks.missing import Why
 from tasks.subject import Subject
 
@@ -28,6 +29,7 @@ class Diary:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.missing: dict[str, str] = {}
+        self.judged: Judged | None = None
 
     def environment(self, server: str) -> Environment | DeploymentError:
         self.lines.append(f"environment {server}")
@@ -66,6 +68,10 @@ class Diary:
     def leave_out(self, cells: tuple[Cell, ...], why: Why, detail: str) -> None:
         self.missing |= {cell.cell_id: f"{why}: {detail}" for cell in cells}
 
+    def judge(self) -> Judged | None:
+        self.lines.append("judge")
+        return self.judged
+
     def note(self, line: str) -> Path:
         self.lines.append(line)
         return Path(line)
@@ -85,6 +91,9 @@ class Diary:
             measure=self.measure,
             missing=self.leave_out,
             store=lambda: self.note("store"),
+            gate=lambda: self.note("gate"),
+            judge=self.judge,
+            notify=lambda judged: self.note(f"notify {judged.run_id}"),
             finish=lambda: self.lines.append("finish"),
             report=lambda: self.note("report"),
             ledger=Ledger(),
@@ -107,8 +116,17 @@ def test_a_server_is_taken_down_before_the_next_comes_up_and_results_are_stored_
         *("calibrate good", "canary 1"),
         *(f"up {first}", f"check {first}", f"measure {first}", f"measure {first}", f"down {first}", "store"),
         *(f"up {second}", f"check {second}", f"measure {second}", f"measure {second}", f"down {second}", "store"),
-        *("finish", "report", "store"),
+        *("gate", "store", "judge", "finish", "report", "store"),
     ]
+
+
+def test_people_are_told_last_of_all_and_only_of_a_night_that_could_be_judged() -> None:
+    silent, told = Diary(), Diary()
+    told.judged = Judged("tonight", {})
+    for diary in (silent, told):
+        run_night(plan(("a", GOOD)), diary.steps())
+    assert silent.lines[-1] == "store"
+    assert told.lines[-2:] == ["store", "notify tonight"]
 
 
 def test_the_machine_is_looked_at_before_each_round() -> None:

@@ -1,0 +1,143 @@
+"""`nightbench check`."""
+
+import json as jsonlib
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+from rich.console import Console
+
+from db.store import Store
+from flows.commands.common import current_store
+from flows.console import open_console, table
+from nightbench.errors import UsageError
+from nightbench.judge.check import Check, against_history, against_run
+from nightbench.judge.check_report import headline, in_words
+from nightbench.judge.check_report import junit as as_junit
+from nightbench.judge.check_report import markdown as as_markdown
+from nightbench.judge.points import points_of
+from nightbench.judge.policy import JudgePolicy
+from nightbench.judge.verdict import Verdict
+from nightbench.judge.words import metric_name
+from nightbench.record import JudgementRecord, Record, RunStarted
+from nightbench.settings import Settings
+from nightbench.summary import summarise
+
+__all__ = ["check"]
+
+LAST_GOOD = "last-good"
+
+
+def check(
+    run: str = "last",
+    /,
+    *,
+    against: str = LAST_GOOD,
+    junit: Path | None = None,
+    markdown: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Say whether a run is worse than another, or than its series were so far; for merge requests.
+
+    Exit codes of this command: 0 nothing regressed; 1 something did; 3 that cannot be told, of everything or of
+    something that could be told before. Elsewhere 1 means that nightbench itself failed; here a failure prints no
+    headline. 2 is what it is everywhere: what was asked for cannot be done.
+
+    Parameters
+    ----------
+    run
+        A run's id, a unique beginning of it, or `last`.
+    against
+        `last-good`, the history of each series as the nightly judge sees it; or another run.
+    junit
+        Where to write JUnit XML: one test case a series.
+    markdown
+        Where to write Markdown for a comment.
+    json
+        Print JSON instead of a table.
+    """
+    settings, console = Settings.from_environment(), open_console()
+    with current_store(settings, console) as store:
+        found = _checked(store, run, against)
+    for path, content in ((junit, as_junit), (markdown, as_markdown)):
+        if path is not None:
+            _write(path, content(found))
+    if json:
+        print(jsonlib.dumps(_told(found), indent=2))
+    else:
+        _print(console, found)
+    sys.exit(found.exit_code)
+
+
+def _checked(store: Store, run: str, against: str) -> Check:
+    run_id = store.run_id(run)
+    records = _records(run_id, store)
+    tonight = summarise(records)
+    policy = _policy(tonight.run)
+    if against != LAST_GOOD:
+        other = store.run_id(against)
+        if other == run_id:
+            raise UsageError(f"--against: {against!r} is the run itself; name another, or last-good")
+        return against_run(tonight, summarise(_records(other, store)), policy)
+    nights = policy.baseline_nights + policy.window_nights
+    histories = store.series_of(run_id, nights)
+    if not histories:
+        # No night has judged it, so it has left no points yet.
+        store.put_points(run_id, points_of(tonight, tonight.run.suite))
+        histories = store.series_of(run_id, nights)
+    judgements = [record for record in records if isinstance(record, JudgementRecord)]
+    return against_history(tonight, histories, judgements, policy)
+
+
+def _records(run_id: str, store: Store) -> list[Record]:
+    records = store.records(run_id)
+    if not any(isinstance(record, RunStarted) for record in records):
+        raise UsageError(f"run: the beginning of {run_id} is not stored; `nightbench ingest` brings in what is spooled")
+    return records
+
+
+def _policy(run: RunStarted) -> JudgePolicy:
+    """As the suite had it when it ran; the rest of its file may name what is not on this machine."""
+    try:
+        suite = yaml.safe_load(run.suite_yaml)
+        return JudgePolicy.model_validate(suite.get("judge") or {} if isinstance(suite, dict) else {})
+    except (yaml.YAMLError, ValidationError) as error:
+        raise UsageError(
+            f"run: {run.run_id}: what its suite says of judging cannot be read by this nightbench "
+            f"({type(error).__name__}); check a newer run"
+        ) from error
+
+
+def _write(path: Path, content: str) -> None:
+    try:
+        path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"check: {path} cannot be written: {error.strerror}; choose another") from error
+
+
+def _told(found: Check) -> dict[str, object]:
+    return {
+        "suite": found.suite,
+        "run": found.run_id,
+        "against": found.against,
+        "exit_code": found.exit_code,
+        "series": [asdict(each) for each in found.series],
+    }
+
+
+def _print(console: Console, found: Check) -> None:
+    rows = [
+        {
+            "verdict": each.verdict.value,
+            "series": each.label.removesuffix(f", {metric_name(each.key.metric)}"),
+            "metric": metric_name(each.key.metric),
+            "before, after, change": in_words(each),
+        }
+        for each in found.series
+        if each.verdict is not Verdict.OK
+    ]
+    if rows:
+        console.print(table(f"{found.suite}, run {found.run_id}", rows))
+    console.print(headline(found), markup=False)
