@@ -74,6 +74,14 @@ bench-statistics: $(STAMP) ## how often intervals hold and alarms are false, in 
 	@$(BIN)/python -m benchmarks.coverage
 	@$(BIN)/python -m benchmarks.alarms
 
+.PHONY: bench-judge
+bench-judge: $(STAMP) ## false alarms and missed steps of the judge and of other rules, in simulation (an hour; --quick: 10 minutes)
+	@$(BIN)/python -m benchmarks.judge
+
+.PHONY: story
+story: $(STAMP) ## plant a slower server and a slower machine, and watch what the nights make of them (half an hour, as root)
+	@$(BIN)/python -m benchmarks.story
+
 .PHONY: check
 check: $(STAMP) ## ruff, mypy --strict, import rules
 	@$(BIN)/ruff check .

@@ -9,6 +9,7 @@ other within minutes. Needs half an hour, and for the slower machine the right t
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -107,6 +108,8 @@ def main() -> None:
     parser.add_argument("--quiet-nights", type=int, default=8, help="nights before anything changes")
     parser.add_argument("--slower-by", type=float, default=0.10, help="share of the computing time that is planted")
     chosen = parser.parse_args()
+    # Unwind: what this starts outlives the commands that start it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     print("\n".join(describe(Cpus(None, None))))
     with tempfile.TemporaryDirectory(prefix="nightbench-story-") as folder, receiver() as found:
         home, garden = Path(folder), Garden(Path(folder) / "servers")
