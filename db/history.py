@@ -46,13 +46,15 @@ _REACH = 1.25
 # their texts, which takes three times as long.
 _BY_HASHING = text("SET LOCAL work_mem = '96MB'; SET LOCAL enable_sort = off")
 
-# This run, and before it the newest completed ones of its suite.
+# This run, and before it the newest completed ones of its suite on such a machine: the hardware is part of a series'
+# name, so that nights of other machines that share the database have nothing of it.
 _NIGHTS = text("""
 SELECT run_id, started_at FROM runs WHERE run_id = :run_id
 UNION ALL
 (SELECT earlier.run_id, earlier.started_at
  FROM runs AS earlier JOIN runs AS this ON this.run_id = :run_id
-     AND earlier.suite = this.suite AND earlier.status = 'completed' AND earlier.started_at < this.started_at
+     AND earlier.suite = this.suite AND earlier.hardware = this.hardware
+     AND earlier.status = 'completed' AND earlier.started_at < this.started_at
  ORDER BY earlier.started_at DESC, earlier.run_id
  LIMIT :most)
 """)
@@ -81,13 +83,13 @@ SELECT series.*, since_run_id, bases.started_at AS base, anchor, anchor_low, anc
 FROM series LEFT JOIN bases USING (suite, fingerprint, metric)
 """)
 
-# The last night that has points, and which series are in only one of it and tonight. A series that some earlier night
-# had is not new, only back.
+# The last night on such a machine that has points, and which series are in only one of it and tonight. A series that
+# some earlier night had is not new, only back.
 _COMINGS_AND_GOINGS = text("""
 WITH this AS (
-    SELECT run_id, suite, started_at FROM runs WHERE run_id = :run_id
+    SELECT run_id, suite, hardware, started_at FROM runs WHERE run_id = :run_id
 ), earlier AS (
-    SELECT runs.run_id, runs.started_at FROM runs JOIN this USING (suite)
+    SELECT runs.run_id, runs.started_at FROM runs JOIN this USING (suite, hardware)
     WHERE runs.status = 'completed' AND runs.started_at < this.started_at
 ), last AS (
     SELECT run_id FROM earlier
@@ -129,7 +131,6 @@ _CANARIES = text("""
 SELECT canary, device, array_agg(run_id ORDER BY age DESC), array_agg(duration_ns ORDER BY age DESC)
 FROM canary_nights JOIN unnest(CAST(:nights AS TEXT[])) WITH ORDINALITY AS nights (run_id, age) USING (run_id)
 WHERE duration_ns IS NOT NULL
-    AND canary_nights.hardware = (SELECT hardware FROM runs WHERE run_id = :run_id)
 GROUP BY canary, device
 """)
 
@@ -160,9 +161,9 @@ def series_of(
 ) -> dict[SeriesKey, SeriesHistory]:
     """What each series with a point in ``run_id`` is judged by: its newest ``nights`` points, doubted ones among them.
 
-    They are of completed runs of the same suite that started before this one, not older than the newest baseline of
-    the series (but for those set for a later night than this), and this run's own, which is the last. Of runs a
-    quarter more than ``nights`` are looked through. Only series of ``fingerprints``, if given.
+    They are of completed runs of the same suite and hardware that started before this one, not older than the newest
+    baseline of the series (but for those set for a later night than this), and this run's own, which is the last. Of
+    runs a quarter more than ``nights`` are looked through. Only series of ``fingerprints``, if given.
     """
     connection.execute(_BY_HASHING)
     names, starts = _nights(connection, run_id, ceil(_REACH * nights))
@@ -260,7 +261,7 @@ def canary_history(connection: Connection, run_id: str, nights: int) -> dict[tup
 
     A night's figure is the median over its rounds; one on which a canary only failed is not among them.
     """
-    given = {"run_id": run_id, "nights": _nights(connection, run_id, nights)[0]}
+    given = {"nights": _nights(connection, run_id, nights)[0]}
     return {
         (canary, device): tuple(map(Point, names, durations))
         for canary, device, names, durations in connection.execute(_CANARIES, given)
@@ -274,7 +275,8 @@ def last_completed(connection: Connection, run_id: str) -> str | None:
 
 
 def judged_changes(connection: Connection, run_id: str, nights: int) -> list[JudgementRecord]:
-    """Judgements that found a change, oldest first, of the ``nights`` completed runs of this suite before this one."""
+    """Judgements that found a change, oldest first, of the ``nights`` completed runs of this suite and hardware before
+    this one."""
     earlier, _ = _nights(connection, run_id, nights + 1)
     ages = {name: age for age, name in enumerate(earlier)}
     query = select(func.row_to_json(judgements.table_valued(), type_=JSON)).where(
@@ -307,7 +309,7 @@ def put_changes(connection: Connection, found: Mapping[SeriesKey, Sequence[Chang
 
 
 def _nights(connection: Connection, run_id: str, most: int) -> tuple[list[str], list[datetime]]:
-    """This run and the newest completed ones of its suite before it, ``most`` in all; and when each started."""
+    """This run and before it the newest completed ones of its suite and hardware, ``most`` in all; when each began."""
     found = connection.execute(_NIGHTS, {"run_id": run_id, "most": most - 1}).all()
     return [name for name, _ in found], [start for _, start in found]
 

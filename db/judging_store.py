@@ -113,10 +113,10 @@ class JudgingStore(Database):
         with self._transaction() as connection:
             return notices.put_notice(connection, run_id, channel, subject, body)
 
-    def claim_notices(self, now: datetime) -> list[Notice]:
-        """What is due to be sent, and is nobody else's from now on. Each must be settled."""
+    def claim_notices(self, now: datetime, most: int | None = None) -> list[Notice]:
+        """What is due to be sent, at most ``most``, and is nobody else's from now on. Each must be settled."""
         with self._transaction() as connection:
-            return notices.claim_notices(connection, now)
+            return notices.claim_notices(connection, now, most)
 
     def settle_notice(self, notice_id: int, state: NoticeState, error: str, now: datetime) -> None:
         """Keep what became of a claimed notice; see `db.notices.settle_notice`."""

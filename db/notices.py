@@ -41,8 +41,11 @@ def put_notice(connection: Connection, run_id: str, channel: str, subject: str, 
     return connection.execute(statement.returning(notices.c.id)).first() is not None
 
 
-def claim_notices(connection: Connection, now: datetime) -> list[Notice]:
-    """What is due, oldest first, ``sending`` from now on: no other sender gets it, nor this one a second time."""
+def claim_notices(connection: Connection, now: datetime, most: int | None = None) -> list[Notice]:
+    """What is due, oldest first, ``sending`` from now on: no other sender gets it, nor this one a second time.
+
+    At most ``most`` of it: what a sender claims and dies before sending is lost, so it claims one, and sends that.
+    """
     stale = (notices.c.state == NoticeState.SENDING, notices.c.sending_since < now - STALE)
     unknown = {"state": NoticeState.UNKNOWN, "settled_at": now, "error": _DIED}
     connection.execute(update(notices).where(*stale).values(unknown))
@@ -52,11 +55,15 @@ def claim_notices(connection: Connection, now: datetime) -> list[Notice]:
             notices.c.state == NoticeState.WAITING,
             or_(notices.c.next_attempt_at.is_(None), notices.c.next_attempt_at <= now),
         )
+        .order_by(notices.c.id)
+        .limit(most)
         .with_for_update(skip_locked=True)
+        # By itself, so that it is looked for once: a subquery may be looked for again, and claim more.
+        .cte("due")
     )
     claimed = (
         update(notices)
-        .where(notices.c.id.in_(due))
+        .where(notices.c.id == due.c.id)
         .values(state=NoticeState.SENDING, sending_since=now, attempts=notices.c.attempts + 1)
         .returning(*_FIELDS)
     )

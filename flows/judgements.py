@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.markup import escape
+
 from nightbench.judge.points import points_of_cells, series_label
 from nightbench.judge.series import SeriesKey
 from nightbench.judge.verdict import Change, Verdict
@@ -39,15 +41,16 @@ def said_of(records: Sequence[Record]) -> list[Said]:
 
 
 def rows(said: Sequence[Said]) -> list[dict[str, str]]:
-    """For a table: what changed, and what could not be judged. That the rest is as it was needs no line each."""
+    """For a table, which takes what is in brackets for a style: what changed, and what could not be judged. That the
+    rest is as it was needs no line each."""
     return [
         {
-            "series": each.label,
+            "series": escape(each.label),
             "verdict": each.record.verdict.value,
             "before": "" if each.record.change is None else figure(each.record.metric, each.record.change.before),
             "after": "" if each.record.change is None else figure(each.record.metric, each.record.change.after),
-            "since": "" if each.record.change is None else each.record.change.since,
-            "why": each.record.detail,
+            "since": "" if each.record.change is None else escape(each.record.change.since),
+            "why": escape(each.record.detail),
         }
         for each in said
         if each.record.change is not None or each.record.verdict is not Verdict.OK

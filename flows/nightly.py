@@ -19,7 +19,7 @@ from flows.cancellation import CancelWatch
 from flows.confirm import confirmed_in_prefect
 from flows.dressing import Dressing
 from flows.night import Steps, run_night, run_replicate
-from flows.notify import tell
+from flows.notify import send_waiting, tell
 from flows.registry import load_catalog, suite_path
 from flows.services import answers
 from flows.steps import bare_steps
@@ -85,6 +85,8 @@ def _night(suite: str, seed: int | None, resume: str | None) -> str:
     ):
         progress.begin(len(request.plan.cells))
         report = run_night(request.plan, prefect_steps(session, dressing, _page()))
+        # A night that could not be judged has no message of its own; earlier ones may be waiting all the same.
+        dressing.attempt(lambda: send_waiting(settings, store))
         dressing.attempt(lambda: publish(night_so_far(session), report))
     return request.run_id
 

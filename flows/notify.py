@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from uuid import NAMESPACE_URL, uuid5
 
 from db.store import Store
 from nightbench.judge.alert import Alert, AlertKind, Member
@@ -10,7 +11,7 @@ from nightbench.record import TrialRecord
 from nightbench.settings import Settings
 from tasks.judge import Judged
 from tasks.notify import Deliveries, Outbox, deliver, send_due
-from tasks.overdue import Missed, missed_nights
+from tasks.overdue import Missed, gap_over, missed_nights
 from tasks.session import Session
 
 __all__ = [
@@ -50,18 +51,19 @@ def tell(session: Session, judged: Judged, run_url: str | None = None) -> Delive
     store = session.store
     if store is None:
         return None
+    now = datetime.now(UTC)
     report = session.folder / "report.html"
     trials = store.records(judged.run_id, TrialRecord)
     morning = Morning(
         suite=session.suite.name,
         run_id=judged.run_id,
         alerts=judged.alerts,
-        recovered=judged.recovered,
+        recovered=[*judged.recovered, *gap_over(store, session.suite.name, now)],
         verdicts=judged.verdicts,
         confirmations={record.confirmation_id: record for record in judged.confirmations},
         trials=[record for record in trials if isinstance(record, TrialRecord)],
         policy=session.suite.judge,
-        precision=store.precision(_PRECISION_DAYS, datetime.now(UTC)),
+        precision=store.precision(_PRECISION_DAYS, now),
         links=Links(
             grafana=session.settings.grafana_url,
             run=run_url,
@@ -76,12 +78,13 @@ def tell(session: Session, judged: Judged, run_url: str | None = None) -> Delive
 
 
 def tell_missing(settings: Settings, store: Store) -> list[Missed]:
-    """Look for nights that did not happen, and leave a message for each; once, however often one looks."""
+    """Look for nights that did not happen, or came after all, and leave a message for each; once, however often one
+    looks."""
     missed = missed_nights(store)
     for each in missed:
-        morning = Morning(each.suite, each.run_id, each.alerts, links=Links(settings.grafana_url))
-        put_message(morning, settings, store, occasion="missing")
-        if each.news and prefect_is_there():
+        morning = Morning(each.suite, each.run_id, each.alerts, each.over, links=Links(settings.grafana_url))
+        put_message(morning, settings, store, occasion="missing" if each.alerts else "back")
+        if (each.news or each.over) and prefect_is_there():
             emit_changes(morning)
     return missed
 
@@ -155,6 +158,8 @@ def _emit(name: str, alert: Alert, morning: Morning) -> None:
             "members": [_told(member) for member in finding.members[:_MOST_MEMBERS]],
             "members_total": len(finding.members),
         },
+        # Of a night that is told of again, as after a resume, it is the same event, which Prefect takes once.
+        id=uuid5(NAMESPACE_URL, f"{name}:{alert.suite}:{alert.number}:{alert.opened_at.isoformat()}:{morning.run_id}"),
     )
 
 

@@ -122,7 +122,8 @@ def _start_prefect(settings: Settings) -> Prefect:
     server = Prefect(process.pid, psutil.Process(process.pid).create_time(), port)
     _state_file(settings).write_text(json.dumps(asdict(server)), encoding="utf-8")
     deadline = time.monotonic() + START_TIMEOUT_S
-    while not answers(server.api_url):
+    # The port was free a moment ago; another home's server may answer on it by now.
+    while not (answers(server.api_url) and _listens(server)):
         if process.poll() is not None or time.monotonic() > deadline:
             stop_prefect(settings)
             raise NightbenchError(f"the Prefect server did not come up; its log is {log}")
@@ -157,6 +158,26 @@ def answers(api_url: str) -> bool:
             return bool(answer.status == 200)
     except (OSError, ValueError, HTTPException):
         return False
+
+
+def _listens(server: Prefect) -> bool:
+    """Whether it is this server, or a child of its, that has the port."""
+    process = server.process
+    if process is None:
+        return False
+    try:
+        family = [process, *process.children(recursive=True)]
+        open_ports = {
+            connection.laddr.port
+            for each in family
+            for connection in each.net_connections(kind="tcp")
+            if connection.status == psutil.CONN_LISTEN
+        }
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:  # some systems show nobody's ports
+        return True
+    return server.port in open_ports
 
 
 def _choose_port(wanted: int | None) -> int:

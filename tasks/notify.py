@@ -21,8 +21,8 @@ class Outbox(Protocol):
         """Whether it is new: a night has one message a channel."""
         ...
 
-    def claim_notices(self, now: datetime) -> Sequence[Notice]:
-        """What is due, ``sending`` from now on, so that no other sender takes it."""
+    def claim_notices(self, now: datetime, most: int | None = None) -> Sequence[Notice]:
+        """What is due, at most ``most``, ``sending`` from now on, so that no other sender takes it."""
         ...
 
     def settle_notice(self, notice_id: int, state: NoticeState, error: str, now: datetime) -> None: ...
@@ -65,15 +65,16 @@ def send_due(
     """Send what is due. Whatever goes wrong with one notice costs no other.
 
     A sender that is killed between claiming and settling leaves its notice ``sending``: it may have gone out, so
-    nobody sends it again.
+    nobody sends it again. So they are claimed one by one: those that it never came to wait for the next sender.
     """
     done: list[Delivered] = []
     failures: list[Exception] = []
-    for notice in outbox.claim_notices(clock()):
+    while claimed := outbox.claim_notices(clock(), 1):
+        (notice,) = claimed
         done.append(send(notice))
         try:
             outbox.settle_notice(notice.id, done[-1].state, done[-1].error, clock())
-        except Exception as error:  # noqa: BLE001 - the others are claimed already, and nobody else would send them
+        except Exception as error:  # noqa: BLE001 - the others may still be sent
             failures.append(error)
     if failures:
         raise failures[0]

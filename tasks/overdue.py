@@ -1,6 +1,6 @@
-"""Stage: find the nights that did not happen."""
+"""Stage: find the nights that did not happen, and those that came after all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -11,7 +11,7 @@ from nightbench.judge.schedule import Ran, missing_night
 if TYPE_CHECKING:
     from db.query import Night
 
-__all__ = ["Missed", "Runs", "missed_nights"]
+__all__ = ["Missed", "Runs", "gap_over", "missed_nights"]
 
 _LOOK_BACK = 1000
 """Runs, newest first: of a few suites, enough to know what is usual."""
@@ -23,22 +23,30 @@ class Runs(Protocol):
     def history(self, limit: int = 20, suite: str | None = None) -> "list[Night]": ...
     def alerts(self, *, live: bool = False, suite: str | None = None, limit: int = 50) -> list[Alert]: ...
     def raise_alerts(self, suite: str, run_id: str, findings: Sequence[Finding], now: datetime) -> list[Alert]: ...
+    def recover(
+        self, suite: str, run_id: str, closed: Mapping[tuple[AlertKind, str], str], now: datetime
+    ) -> list[Alert]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """One suite whose night is missing."""
+    """One suite whose night is missing, or is missing no more."""
 
     suite: str
     run_id: str
     """The last that completed: what is said of the gap is said of the time after it."""
     alerts: tuple[Alert, ...]
+    over: tuple[Alert, ...]
+    """Of an earlier gap, after which a night has completed."""
     news: bool
     """Whether this was not known before."""
 
 
 def missed_nights(store: Runs, now: datetime | None = None) -> list[Missed]:
-    """Raise an alert for every suite whose next night is overdue; asked again, it is the same alert."""
+    """Raise an alert for every suite whose next night is overdue; asked again, it is the same alert.
+
+    A gap after which a night has completed is over (`gap_over`): the next one is another alert.
+    """
     now = now or datetime.now(UTC)
     by_suite: dict[str, list[Ran]] = {}
     for night in store.history(limit=_LOOK_BACK):
@@ -46,11 +54,30 @@ def missed_nights(store: Runs, now: datetime | None = None) -> list[Missed]:
         by_suite.setdefault(night.suite, []).append(ran)
     missed = []
     for suite, runs in by_suite.items():
+        completed = [run for run in runs if run.status == "completed"]
+        if not completed:
+            continue
+        last = max(completed, key=lambda run: run.started_at)
+        over = tuple(gap_over(store, suite, now))
         finding = missing_night(suite, runs, now)
-        if finding is not None:
-            last = max((run for run in runs if run.status == "completed"), key=lambda run: run.started_at)
-            live = store.alerts(live=True, suite=suite, limit=_LOOK_BACK)
-            known = any(alert.finding.kind is AlertKind.MISSING_NIGHT for alert in live)
-            alerts = tuple(store.raise_alerts(suite, last.run_id, [finding], now))
-            missed.append(Missed(suite, last.run_id, alerts, news=bool(alerts) and not known))
+        known = finding is None or _told_of(store, suite)
+        alerts = () if finding is None else tuple(store.raise_alerts(suite, last.run_id, [finding], now))
+        if finding is not None or over:
+            missed.append(Missed(suite, last.run_id, alerts, over, news=bool(alerts) and not known))
     return missed
+
+
+def gap_over(store: Runs, suite: str, now: datetime) -> list[Alert]:
+    """Resolve the alert that nights of this suite are missing, if one completed after that which the alert counts from;
+    that alert."""
+    told = _told_of(store, suite)
+    nights = store.history(_LOOK_BACK, suite) if told else []
+    last = next((night.run_id for night in nights if night.status == "completed"), None)
+    if last is None or all(alert.last_run_id == last for alert in told):
+        return []
+    return store.recover(suite, last, {(AlertKind.MISSING_NIGHT, suite): f"a night came after all: {last}"}, now)
+
+
+def _told_of(store: Runs, suite: str) -> list[Alert]:
+    live = store.alerts(live=True, suite=suite, limit=_LOOK_BACK)
+    return [alert for alert in live if alert.finding.kind is AlertKind.MISSING_NIGHT]

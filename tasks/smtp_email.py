@@ -93,7 +93,8 @@ class SmtpEmail(NotificationBlock):
             self._expect(answer, "the content was refused")
             with suppress(OSError):
                 connection.quit()
-        except (OSError, smtplib.SMTPException) as error:
+        # A host name that cannot be one, or a password that is not ASCII, is a ValueError.
+        except (OSError, ValueError, smtplib.SMTPException) as error:
             code = f" {error.smtp_code}" if isinstance(error, smtplib.SMTPResponseException) else ""
             what = f"the mail server could not be talked to ({type(error).__name__}{code})"
             raise Undelivered(what, certain=True) from None

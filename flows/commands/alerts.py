@@ -1,6 +1,7 @@
 """`nightbench alerts`, and what a person says of one: `nightbench alerts ack`, `false`, `resolve`."""
 
 import json as jsonlib
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -14,7 +15,9 @@ from db.notices import Troubled
 from db.store import Store
 from flows.commands.common import current_store
 from flows.console import open_console, table
-from flows.notify import tell_missing
+from flows.notify import send_waiting, tell_missing
+from flows.prefect_settings import configure
+from flows.services import running_prefect
 from nightbench.errors import UsageError
 from nightbench.figures import Estimate
 from nightbench.judge.alert import Alert, AlertState, Member
@@ -77,13 +80,22 @@ def alerts(
     settings, console = Settings.from_environment(), open_console()
     with current_store(settings, Console(stderr=True) if json else console) as store:
         if number is None:
+            _reach_prefect(settings)
             tell_missing(settings, store)
+            send_waiting(settings, store)
             _list(store, console, all=all, suite=suite, json=json)
         elif action in _SAYS:
             said = store.change_alert(number, _SAYS[action], why or "", datetime.now(UTC))
             console.print(f"alert {number} is {said.state}: {said.finding.title}", markup=False, soft_wrap=True)
         else:
             _show(store, console, number, json=json)
+
+
+def _reach_prefect(settings: Settings) -> None:
+    """Messages go through the user's own Prefect, or the one that an earlier command left up. None is started."""
+    own, ours = os.environ.get("PREFECT_API_URL"), running_prefect(settings)
+    if api_url := own or (ours and ours.api_url):
+        configure(settings, api_url)
 
 
 def _refuse(action: str, given: dict[str, bool], remedy: str) -> None:

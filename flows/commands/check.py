@@ -2,18 +2,18 @@
 
 import json as jsonlib
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import yaml
-from pydantic import ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from rich.console import Console
+from rich.markup import escape
 
 from db.store import Store
-from flows.commands.common import current_store
+from flows.commands.common import current_store, whole_records
 from flows.console import open_console, table
 from nightbench.errors import UsageError
-from nightbench.judge.check import Check, against_history, against_run
+from nightbench.judge.check import Check, Checked, against_history, against_run
 from nightbench.judge.check_report import headline, in_words
 from nightbench.judge.check_report import junit as as_junit
 from nightbench.judge.check_report import markdown as as_markdown
@@ -21,7 +21,7 @@ from nightbench.judge.points import points_of
 from nightbench.judge.policy import JudgePolicy
 from nightbench.judge.verdict import Verdict
 from nightbench.judge.words import metric_name
-from nightbench.record import JudgementRecord, Record, RunStarted
+from nightbench.record import JudgementRecord, RunStarted
 from nightbench.settings import Settings
 from nightbench.summary import summarise
 
@@ -59,7 +59,7 @@ def check(
         Print JSON instead of a table.
     """
     settings, console = Settings.from_environment(), open_console()
-    with current_store(settings, console) as store:
+    with current_store(settings, Console(stderr=True) if json else console) as store:
         found = _checked(store, run, against)
     for path, content in ((junit, as_junit), (markdown, as_markdown)):
         if path is not None:
@@ -73,29 +73,22 @@ def check(
 
 def _checked(store: Store, run: str, against: str) -> Check:
     run_id = store.run_id(run)
-    records = _records(run_id, store)
+    records = whole_records(store, run_id)
     tonight = summarise(records)
     policy = _policy(tonight.run)
     if against != LAST_GOOD:
         other = store.run_id(against)
         if other == run_id:
             raise UsageError(f"--against: {against!r} is the run itself; name another, or last-good")
-        return against_run(tonight, summarise(_records(other, store)), policy)
+        return against_run(tonight, summarise(whole_records(store, other)), policy)
     nights = policy.baseline_nights + policy.window_nights
+    judgements = [record for record in records if isinstance(record, JudgementRecord)]
     histories = store.series_of(run_id, nights)
-    if not histories:
-        # No night has judged it, so it has left no points yet.
+    if not histories or (tonight.finished and not judgements):
+        # No night has judged it, so it has left no points yet, or those of a check while it ran.
         store.put_points(run_id, points_of(tonight, tonight.run.suite))
         histories = store.series_of(run_id, nights)
-    judgements = [record for record in records if isinstance(record, JudgementRecord)]
     return against_history(tonight, histories, judgements, policy)
-
-
-def _records(run_id: str, store: Store) -> list[Record]:
-    records = store.records(run_id)
-    if not any(isinstance(record, RunStarted) for record in records):
-        raise UsageError(f"run: the beginning of {run_id} is not stored; `nightbench ingest` brings in what is spooled")
-    return records
 
 
 def _policy(run: RunStarted) -> JudgePolicy:
@@ -123,21 +116,26 @@ def _told(found: Check) -> dict[str, object]:
         "run": found.run_id,
         "against": found.against,
         "exit_code": found.exit_code,
-        "series": [asdict(each) for each in found.series],
+        "series": jsonlib.loads(_SERIES.dump_json(found.series)),
     }
+
+
+# JSON has no NaN, so that is a text.
+_SERIES = TypeAdapter(tuple[Checked, ...], config=ConfigDict(ser_json_inf_nan="strings"))
 
 
 def _print(console: Console, found: Check) -> None:
     rows = [
         {
             "verdict": each.verdict.value,
-            "series": each.label.removesuffix(f", {metric_name(each.key.metric)}"),
+            # A table takes what is in brackets for a style.
+            "series": escape(each.label.removesuffix(f", {metric_name(each.key.metric)}")),
             "metric": metric_name(each.key.metric),
-            "before, after, change": in_words(each),
+            "before, after, change": escape(in_words(each)),
         }
         for each in found.series
         if each.verdict is not Verdict.OK
     ]
     if rows:
-        console.print(table(f"{found.suite}, run {found.run_id}", rows))
+        console.print(table(escape(f"{found.suite}, run {found.run_id}"), rows))
     console.print(headline(found), markup=False)

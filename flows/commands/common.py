@@ -5,11 +5,12 @@ from rich.console import Console
 from db.drain import drain
 from db.store import Store
 from launch.reaper import reap
-from nightbench.record import Record
+from nightbench.errors import UsageError
+from nightbench.record import Record, RunStarted
 from nightbench.settings import Settings
 from tasks.store import open_store
 
-__all__ = ["current_store", "records_of"]
+__all__ = ["current_store", "records_of", "whole_records"]
 
 
 def current_store(settings: Settings, console: Console) -> Store:
@@ -26,5 +27,13 @@ def current_store(settings: Settings, console: Console) -> Store:
 
 def records_of(run: str, settings: Settings, console: Console) -> list[Record]:
     """One run's records; ``run`` is its id, a unique beginning of it, or ``last``."""
-    store = current_store(settings, console)
-    return store.records(store.run_id(run))
+    with current_store(settings, console) as store:
+        return whole_records(store, store.run_id(run))
+
+
+def whole_records(store: Store, run_id: str) -> list[Record]:
+    """A run's records; `UsageError` where its own, without which nothing can be said of the rest, is not among them."""
+    records = store.records(run_id)
+    if not any(isinstance(record, RunStarted) for record in records):
+        raise UsageError(f"run: the beginning of {run_id} is not stored; `nightbench ingest` brings in what is spooled")
+    return records

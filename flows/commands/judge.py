@@ -6,6 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
+from rich.console import Console
 from rich.markup import escape
 
 from flows.console import open_console, table
@@ -25,7 +26,7 @@ def judge(
     *,
     csv: Path | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
-    min_effect: Annotated[float, Parameter(validator=Number(gt=0, lt=1))] = JudgePolicy().min_effect,
+    min_effect: Annotated[float | None, Parameter(validator=Number(gt=0, lt=1))] = None,
 ) -> None:
     """Say what changed in a stored night; with --csv, replay the history rule over series in a file.
 
@@ -43,24 +44,27 @@ def judge(
     json
         Print one JSON object instead of a table.
     min_effect
-        With --csv: the least relative change that is news. A night was judged by its own suite's.
+        With --csv: the least relative change that is news; 0.03 if not given. A night was judged by its own suite's.
     """
     if csv is None:
+        if min_effect is not None:
+            raise UsageError("--min-effect: goes with --csv; a night was judged by its own suite's, leave it out")
         _stored(run or "last", as_json=json)
     elif run is not None:
         raise UsageError(f"judge: {run!r} names a stored night and --csv a file; give one of them")
     else:
-        _replayed(csv, min_effect, as_json=json)
+        _replayed(csv, JudgePolicy().min_effect if min_effect is None else min_effect, as_json=json)
 
 
 def _stored(run: str, *, as_json: bool) -> None:
-    from flows.commands.common import current_store
+    from flows.commands.common import current_store, whole_records
     from flows.judgements import plain, rows, said_of, summary
 
     settings, console = Settings.from_environment(), open_console()
-    store = current_store(settings, console)
-    run_id = store.run_id(run)
-    said = said_of(store.records(run_id))
+    # What is said beside the answer must not be in the middle of it.
+    with current_store(settings, Console(stderr=True) if as_json else console) as store:
+        run_id = store.run_id(run)
+        said = said_of(whole_records(store, run_id))
     if as_json:
         console.out(jsonlib.dumps(plain(run_id, said), indent=2, allow_nan=False), highlight=False)
         return

@@ -165,7 +165,7 @@ def _alert(alert: Alert, morning: Morning, pen: Pen) -> str:
     if finding.members and finding.kind in {AlertKind.REGRESSION, AlertKind.UNCONFIRMED}:
         worst = finding.members[0]
         lines += [pen.text(_how_sure(worst, morning))] if new else []
-        lines.append(pen.text(_since(worst)))
+        lines.append(pen.text(_since(worst, new=new)))
     if finding.members and morning.links.grafana:
         lines.append(pen.link("dashboard", panel_url(morning.links.grafana, finding.members[0].key)))
     return f"{title}\n\n{_lines(lines)}" if lines else title
@@ -218,9 +218,11 @@ def _how_sure(member: Member, morning: Morning) -> str:
     return f"how sure: confirmed by a re-run, which is wrong in at most {risk:g} % of cases; {by_chance}"
 
 
-def _since(member: Member) -> str:
+def _since(member: Member, *, new: bool) -> str:
+    """A change is as of the night that found it; its nights are told no more once others came."""
     moved = member.change
-    return f"failing for {count(moved.nights, 'night')}, since {moved.since}; last good: {moved.last_before}"
+    failing = f"failing for {count(moved.nights, 'night')}, since" if new else "failing since"
+    return f"{failing} {moved.since}; last good: {moved.last_before}"
 
 
 def _recovered(alerts: Sequence[Alert], pen: Pen) -> list[str]:

@@ -1,8 +1,8 @@
 """What a suite says of judging: ``judge:`` in its file. The defaults are argued for in ``docs/judge.md``."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nightbench.judge.series import Metric
 from nightbench.load_entries import Count, Strict
@@ -26,6 +26,15 @@ class ConfirmPolicy(Strict):
     """Pairs of fresh deployments, last-good and tonight's, before the first look."""
     max_pairs: Annotated[int, Field(ge=2)] = 10
 
+    @model_validator(mode="after")
+    def _can_be_decided(self) -> Self:
+        if self.max_pairs < self.min_pairs:
+            raise ValueError(
+                f"max_pairs is {self.max_pairs} and min_pairs {self.min_pairs}, so nothing would ever be decided; raise "
+                "max_pairs"
+            )
+        return self
+
 
 class JudgePolicy(Strict):
     """When a change of a series is worth a suspicion, and when a suspicion is worth an alert."""
@@ -45,6 +54,15 @@ class JudgePolicy(Strict):
     expires_nights: Count = 30
     """A series whose last valid point is older than so many nights has no baseline left, which is an alert."""
     confirm: ConfirmPolicy = ConfirmPolicy()
+
+    @model_validator(mode="after")
+    def _can_be_judged(self) -> Self:
+        if self.min_nights > self.baseline_nights:
+            raise ValueError(
+                f"min_nights is {self.min_nights} and baseline_nights {self.baseline_nights}, so nothing would ever be "
+                "judged; lower min_nights"
+            )
+        return self
 
     def effect(self, metric: Metric | None) -> float:
         """The least relative change that is news; ``None`` for a series that is none of ours."""

@@ -173,6 +173,23 @@ def test_what_is_ambiguous_or_another_experiment_has_no_predecessor(store: Store
     assert store.predecessors(run(2), 10) == {}
 
 
+def test_nights_of_other_machines_take_no_room_and_interrupt_nothing(store: Store) -> None:
+    """Machines that share a database take turns; each judges as if it had the database to itself."""
+    old, new = case(), replace(case(), artifact_sha256="0" * 64)
+    elsewhere = NightPoint(replace(KEY, fingerprint="e" * 32), Estimate(1.0))
+    for number in range(12):
+        if number % 4 == 0:
+            _night_of_cases(store, number, old)
+        else:
+            store.ingest([replace(_started(number), hardware=f"{number % 4} gpus")])
+            store.ingest([RunFinished(run(number), start_of(number), "completed", {})])
+            store.put_points(run(number), [elsewhere])
+    key = SeriesKey("smoke", old.fingerprint, Metric.LATENCY_P50_NS)
+    assert [point.night for point in store.series_of(run(8), 3)[key].points] == [run(0), run(4), run(8)]
+    _night_of_cases(store, 12, new)
+    assert [found.key for found in store.predecessors(run(12), 3).values()] == [key]
+
+
 def test_canaries_of_other_machines_and_failed_ones_are_left_out(store: Store) -> None:
     nights_of(store, 1.0, 2.0)
     store.ingest([replace(_started(5), hardware="64 cpus"), RunFinished(run(5), start_of(5), "completed", {})])

@@ -113,6 +113,16 @@ def test_two_senders_at_once_share_the_messages(store: Store) -> None:
     assert len(claimed) == 20
 
 
+def test_a_sender_claims_as_many_as_it_asks_for_the_oldest_first(store: Store) -> None:
+    for number in range(20):
+        store.put_notice(f"night-{number}", SLACK, "subject", "body")
+    with ThreadPoolExecutor(4) as pool:
+        claimed = list(pool.map(lambda _: store.claim_notices(DAWN, 2), range(8)))
+    assert [len(notices) for notices in claimed] == [2] * 8
+    assert sorted(notice.id for notices in claimed for notice in notices) == list(range(1, 17))
+    assert [notice.id for notice in store.claim_notices(DAWN)] == [17, 18, 19, 20]
+
+
 class _Died(Exception):
     """The process is gone: nothing after this line happens."""
 

@@ -171,10 +171,12 @@ class Box:
             self.rows[len(self.rows) + 1] = {**row, "state": NoticeState.WAITING, "due": None, "error": ""}
             return True
 
-    def claim_notices(self, now: datetime) -> list[Notice]:
+    def claim_notices(self, now: datetime, most: int | None = None) -> list[Notice]:
         claimed = []
         with self.lock:
             for number, row in self.rows.items():
+                if len(claimed) == most:
+                    break
                 if row["state"] is NoticeState.WAITING and (row["due"] is None or row["due"] <= now):
                     row.update(state=NoticeState.SENDING, attempts=row["attempts"] + 1)
                     names = ("run_id", "channel", "subject", "body", "attempts")

@@ -97,8 +97,13 @@ def _database(home: Path) -> str:
 
 
 def check(bench: Bench, *arguments: str) -> tuple[int, str]:
-    process = subprocess.run(
-        [sys.executable, "-c", RUN, "check", *arguments],
+    process = _called(bench, "check", *arguments)
+    return process.returncode, process.stdout + process.stderr
+
+
+def _called(bench: Bench, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", RUN, *arguments],
         env={**bench.environment, "PYTHONPATH": str(Path.cwd()), "COLUMNS": "250"},
         capture_output=True,
         text=True,
@@ -106,7 +111,6 @@ def check(bench: Bench, *arguments: str) -> tuple[int, str]:
         timeout=180,
         check=False,
     )
-    return process.returncode, process.stdout + process.stderr
 
 
 @pytest.mark.parametrize(
@@ -129,6 +133,38 @@ def test_the_exit_code_says_whether_a_run_is_worse(
     assert headline in output
     assert "Traceback" not in output
     assert ("model_0" in output) == run.startswith("slow") or run == "single"
+
+
+def test_a_figure_that_is_no_number_is_a_text_in_json() -> None:
+    from flows.commands.check import _told
+    from nightbench.judge.check import Check, Checked
+    from nightbench.judge.series import Metric, SeriesKey
+    from nightbench.judge.verdict import Verdict
+
+    nothing = Checked(SeriesKey("s", "f", Metric.LATENCY_P50_NS), "x", Verdict.INVALID, None, Estimate(math.inf))
+    told = json.loads(json.dumps(_told(Check("s", "r", "run b", (nothing,))), allow_nan=False))
+    assert told["series"][0]["after"] == {"value": "Infinity", "low": None, "high": None}
+    assert told["series"][0]["key"] == {"suite": "s", "fingerprint": "f", "metric": "latency_p50_ns"}
+
+
+@pytest.mark.parametrize("command", ["check", "judge", "show"])
+def test_a_run_whose_beginning_was_lost_is_one_sentence(bench: Bench, command: str) -> None:
+    with Store(_database(bench.home)) as store:
+        store.ingest([record for record in night("lost", 400, 2) if isinstance(record, MeasurementRecord)])
+    done = _called(bench, command, "lost")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("nightbench: run: the beginning of lost is not stored; ")
+
+
+@pytest.mark.parametrize("command", ["check", "judge"])
+def test_json_has_nothing_else_beside_it(bench: Bench, command: str) -> None:
+    torn = bench.home / "spool" / "torn.jsonl"
+    torn.parent.mkdir(exist_ok=True)
+    torn.write_text("rotten\n")
+    done = _called(bench, command, "alike", "--json")
+    torn.unlink()
+    assert json.loads(done.stdout)["run"] == "alike"
+    assert "1 damaged spool lines were skipped" in done.stderr
 
 
 def test_what_it_writes_says_the_same(bench: Bench) -> None:

@@ -61,6 +61,11 @@ def test_a_larger_effect_is_asked_for(file: Path, capsys: pytest.CaptureFixture[
     assert not any(each["suspicions"] for each in json.loads(capsys.readouterr().out)["series"])
 
 
+def test_an_effect_that_nobody_would_look_at_is_refused() -> None:
+    with pytest.raises(UsageError, match="--min-effect: goes with --csv"):
+        run("last", "--min-effect", "0.3")
+
+
 def test_a_bad_file_is_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "bad.csv"
     path.write_text("series,night,value\na,1,fast\n")

@@ -161,6 +161,19 @@ def test_a_sender_killed_in_the_middle_leaves_nothing_to_be_sent_twice() -> None
     assert outbox.claim_notices(NOW + timedelta(days=1)) == []
 
 
+def test_a_sender_killed_in_the_middle_costs_only_the_message_it_was_at() -> None:
+    outbox = box("a/b", "c/d", "e/f")
+
+    def killed(notice: Notice) -> Delivered:
+        if notice.channel == "c/d":
+            raise KeyboardInterrupt
+        return Delivered(notice, NoticeState.SENT)
+
+    with pytest.raises(KeyboardInterrupt):
+        send_due(outbox, killed, lambda: NOW)
+    assert [notice.channel for notice in outbox.claim_notices(NOW + timedelta(days=1))] == ["e/f"]
+
+
 def test_one_channel_that_fails_costs_no_other() -> None:
     outbox = box("slack-webhook/broken", "custom-webhook/pager")
     with web_receiver() as receiver:
@@ -264,6 +277,11 @@ def test_a_mail_server_that_is_down_is_waited_for() -> None:
     outbox = box()
     assert send(outbox, mail(nobody_listens())) == [NoticeState.WAITING]
     assert "ConnectionRefusedError" in outbox.rows[1]["error"]
+
+
+def test_a_host_that_cannot_be_one_has_surely_got_nothing() -> None:
+    outbox = box()
+    assert send(outbox, mail(25, host=f"{'a' * 70}.example.org")) == [NoticeState.WAITING]
 
 
 def test_a_server_without_encryption_is_not_talked_to_where_it_is_asked_for() -> None:

@@ -67,6 +67,10 @@ def test_every_change_of_an_alert_is_an_event_for_automations(monkeypatch: pytes
     assert member["rerun_ratio"] == [1.089, 1.102, 1.116]
     json.dumps(facts["payload"])
     assert set(EVENTS) == set(AlertKind)
+    # Told again, as after a resume, they are the same two events.
+    emit_changes(replace(MORNING, alerts=[alert(), OLD]))
+    assert [again["id"] for _, again in emitted[2:]] == [facts["id"], of_old["id"]]
+    assert facts["id"] != of_old["id"]
 
 
 # The whole way.
@@ -179,6 +183,7 @@ def test_a_missing_night_is_told_once_and_is_one_alert(services: tuple[Bench, st
             )
         first, again = tell_missing(channels, store), tell_missing(channels, store)
         (live,) = store.alerts(live=True, suite="weekly")
+        assert len(store.alerts(suite="weekly")) == 1
         notices = [each for each in store.claim_notices(today) if each.channel.startswith("custom-webhook/missed")]
     assert [(each.suite, each.run_id, each.news) for each in [*first, *again]] == [
         ("weekly", "weekly-02", True),
@@ -188,3 +193,48 @@ def test_a_missing_night_is_told_once_and_is_one_alert(services: tuple[Bench, st
     (notice,) = notices
     assert notice.subject == "nightbench weekly: 1 missing night"
     assert "no night began" in notice.body
+
+
+def test_who_lists_the_alerts_sends_what_waits(services: tuple[Bench, str]) -> None:
+    """Where no night runs, no night sends anything either: least of all that it is missing."""
+    bench, api = services
+    today = datetime.now(UTC)
+    with Store(embedded.start(bench.home)) as store:
+        for age in range(2, 12):
+            begun, end = ran(f"gone-{age:02}", today - timedelta(days=age))
+            store.ingest([replace(begun, suite="gone"), end])
+    with web_receiver() as web:
+        saved = started(
+            bench,
+            SAVE.format(web=web.port, mail=1).replace('("ops")', '("gap")').replace('("team")', '("gap")'),
+            PREFECT_API_URL=api,
+        )
+        output, _ = saved.communicate(timeout=120)
+        assert saved.returncode == 0, output
+        for _ in range(2):
+            there = {"NIGHTBENCH_NOTIFY": "custom-webhook/gap", "PREFECT_LOGGING_LEVEL": "INFO"}
+            listing = started(bench, "from flows.cli import main; main()", "alerts", "--suite", "gone", **there)
+            output, _ = listing.communicate(timeout=120)
+            assert (listing.returncode, "missing_night" in output) == (0, True), output
+    subjects = [json.loads(body)["subject"] for body in web.bodies]
+    assert subjects.count("nightbench gone: 1 missing night") == 1
+
+
+def test_a_night_that_comes_after_all_ends_the_gap(services: tuple[Bench, str]) -> None:
+    bench, _ = services
+    today = datetime.now(UTC)
+    channels = settings(notify="custom-webhook/gapped")
+    with Store(embedded.start(bench.home)) as store:
+        for age in range(2, 12):
+            begun, end = ran(f"gapped-{age:02}", today - timedelta(days=age))
+            store.ingest([replace(begun, suite="gapped"), end])
+        tell_missing(channels, store)
+        begun, end = ran("gapped-00", today - timedelta(hours=2))
+        store.ingest([replace(begun, suite="gapped"), end])
+        back, again = ([each for each in tell_missing(channels, store) if each.suite == "gapped"] for _ in range(2))
+        (over,) = store.alerts(suite="gapped")
+        mine = [each for each in store.claim_notices(today) if each.channel.startswith("custom-webhook/gapped")]
+    assert ([each.number for each in back[0].over], again) == ([over.number], [])
+    assert (over.state, over.why) == (AlertState.RESOLVED, "a night came after all: gapped-00")
+    told = [notice.subject for notice in mine if notice.run_id.startswith("gapped")]
+    assert told == ["nightbench gapped: 1 missing night", "nightbench gapped: 1 recovered"]

@@ -151,7 +151,9 @@ def test_what_was_told_before_is_told_shorter() -> None:
     assert "and 1 more series that moved with it" in text
     assert "another" not in text
     assert "how sure" not in text
-    assert "failing for 3 nights" in text
+    # As many as it had when it was found, which is not as many as it has now.
+    assert "3 nights" not in text
+    assert "failing since 20261118-nightly; last good: 20261117-nightly" in text
 
 
 def test_what_recovered_and_what_is_looked_after_is_said() -> None:

@@ -113,6 +113,16 @@ def test_the_load_generator_is_one_calibrated_process_unless_told_otherwise() ->
     ("old", "new", "sentence"),
     [
         ("name: s", "name: s\nrouns: 3", "rouns: unknown key 'rouns'; did you mean 'rounds'?"),
+        (
+            "name: s",
+            "name: s\njudge: {confirm: {min_pairs: 8, max_pairs: 4}}",
+            "judge.confirm: max_pairs is 4 and min_pairs 8, so nothing would ever be decided; raise max_pairs",
+        ),
+        (
+            "name: s",
+            "name: s\njudge: {min_nights: 200}",
+            "judge: min_nights is 200 and baseline_nights 60, so nothing would ever be judged; lower min_nights",
+        ),
         ("closed: 1", "closd: 1", "sweeps.0.loads.0.closd: unknown key 'closd'; did you mean 'closed'?"),
         ("closed: 1", "closed: 0", "sweeps.0.loads.0.closed: 0 is wrong; it should be greater than 0"),
         ("closed: 1", "closed: -3", "sweeps.0.loads.0.closed: -3 is wrong; it should be greater than 0"),
