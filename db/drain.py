@@ -2,14 +2,17 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from db.spool import DONE, lies_at, read
 from db.store import Refusal, Store
-from nightbench.record import RunFinished
+from nightbench.errors import NightbenchError
+from nightbench.judge.points import points_of
+from nightbench.record import Record, RunFinished, RunStarted
+from nightbench.summary import summarise
 
 __all__ = ["Drained", "drain"]
 
@@ -51,9 +54,24 @@ def drain(spool_dir: Path, store: Store) -> Drained:
             refused += left
             # A run that was cancelled or failed stays: `nightbench run --resume` looks for it here.
             whole = any(isinstance(each, RunFinished) and each.status == "completed" for each in contents.records)
+            if whole:
+                _add_to_history(store, contents.records)
             if nobody_writes and whole and not left:
                 _put_away(path)
     return Drained(files, new, known, skipped, tuple(refused))
+
+
+def _add_to_history(store: Store, records: Sequence[Record]) -> None:
+    """A night that nobody judged here, because it ran offline or on another machine, is history for the next all the
+    same. One whose beginning was lost, or that holds what no later pass will read, adds nothing."""
+    if not any(isinstance(each, RunStarted) for each in records):
+        return
+    try:
+        night = summarise(records)
+        points = points_of(night, night.run.suite)
+    except NightbenchError:
+        return
+    store.put_points(night.run.run_id, points)
 
 
 @contextmanager

@@ -91,23 +91,33 @@ WITH this AS (
 ), earlier AS (
     SELECT runs.run_id, runs.started_at FROM runs JOIN this USING (suite, hardware)
     WHERE runs.status = 'completed' AND runs.started_at < this.started_at
+), now AS (
+    SELECT DISTINCT suite, fingerprint FROM series_points WHERE run_id = :run_id
+), new AS (
+    -- New is also what has had no valid night yet, up to its third: a doubted one must not cost it its predecessor.
+    SELECT suite, fingerprint FROM now
+    WHERE NOT EXISTS (
+        SELECT FROM series_points AS point JOIN earlier USING (run_id)
+        WHERE point.suite = now.suite AND point.fingerprint = now.fingerprint AND point.doubts = '{}'
+    ) AND 3 >= (
+        SELECT count(DISTINCT run_id) FROM series_points AS point JOIN earlier USING (run_id)
+        WHERE point.suite = now.suite AND point.fingerprint = now.fingerprint
+    )
 ), last AS (
     SELECT run_id FROM earlier
     WHERE EXISTS (SELECT FROM series_points WHERE series_points.run_id = earlier.run_id)
+        AND NOT EXISTS (
+            SELECT FROM series_points JOIN new USING (suite, fingerprint)
+            WHERE series_points.run_id = earlier.run_id
+        )
     ORDER BY started_at DESC, run_id LIMIT 1
 ), before AS (
     SELECT DISTINCT suite, fingerprint, run_id FROM series_points JOIN last USING (run_id)
-), now AS (
-    SELECT DISTINCT suite, fingerprint FROM series_points WHERE run_id = :run_id
 )
 SELECT before.run_id, row_to_json(cases) FROM before JOIN cases USING (fingerprint)
 WHERE fingerprint NOT IN (SELECT fingerprint FROM now)
 UNION ALL
-SELECT NULL, row_to_json(cases) FROM now JOIN cases USING (fingerprint)
-WHERE NOT EXISTS (
-    SELECT FROM series_points AS point JOIN earlier USING (run_id)
-    WHERE point.suite = now.suite AND point.fingerprint = now.fingerprint
-)
+SELECT NULL, row_to_json(cases) FROM new JOIN cases USING (fingerprint)
 """)
 
 _LAST = text("""

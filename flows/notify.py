@@ -63,6 +63,7 @@ def tell(session: Session, judged: Judged, run_url: str | None = None) -> Delive
         confirmations={record.confirmation_id: record for record in judged.confirmations},
         trials=[record for record in trials if isinstance(record, TrialRecord)],
         policy=session.suite.judge,
+        failure=judged.failure,
         precision=store.precision(_PRECISION_DAYS, now),
         links=Links(
             grafana=session.settings.grafana_url,

@@ -58,8 +58,11 @@ def restored(files: Mapping[str, str], today: ServerSpec, root: Path) -> ServerS
         if inner.is_absolute() or ".." in inner.parts:
             raise UsageError(f"kit of {today.name}: the path {name!r} leads out of its folder; it is not restored")
         path = (folder.parent if name.startswith("../") else folder) / inner
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise UsageError(f"kit of {today.name}: the file {name!r} cannot be written: {error}") from error
     importlib.invalidate_caches()
     spec = _load_ours(folder) if today.folder.parent == _OURS else load(folder)
     if spec is None or spec.name != today.name:

@@ -8,11 +8,11 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from nightbench.judge.alert import Alert, AlertKind, Finding
+from nightbench.judge.alert import Alert, AlertKind, Finding, Member
 from nightbench.judge.context import differences
 from nightbench.judge.environment import Fleet, Machine, machine_of
 from nightbench.judge.findings import expired_baselines, failed_servers, parity_breaks
@@ -22,7 +22,7 @@ from nightbench.judge.points import plan_cell, points_of_cells, series_label
 from nightbench.judge.policy import JudgePolicy
 from nightbench.judge.series import NightPoint, Point, Predecessor, SeriesHistory, SeriesKey
 from nightbench.judge.settle import Settled, settle
-from nightbench.judge.standing import Baseline, Closed, Standing, decided_tonight, not_found_again, standing
+from nightbench.judge.standing import Baseline, Closed, Standing, not_found_again, standing, undecided
 from nightbench.judge.verdict import Change, Outcome, Verdict
 from nightbench.judge.words import count
 from nightbench.record import ConfirmationRecord, DeploymentRecord, JudgementRecord, ParityRecord, Record, RunStarted
@@ -69,6 +69,8 @@ class Judged:
     """Found tonight: those it opened, and those it found again."""
     recovered: tuple[Alert, ...] = ()
     confirmations: tuple[ConfirmationRecord, ...] = ()
+    failure: str = ""
+    """Why the night was not judged to its end; empty where it was."""
 
     @property
     def opened(self) -> tuple[Alert, ...]:
@@ -86,10 +88,10 @@ class Judged:
 
 
 def judge_night(session: Session, *, confirm: Confirm | None = None) -> Judged | None:
-    """Judge tonight's figures, which are all in the database by now; ``None`` where that could not be done.
+    """Judge tonight's figures, which are all in the database by now; ``None`` where there is no database.
 
-    ``confirm`` re-runs what is suspected. Whatever goes wrong in here is said in a note: the night has been measured,
-    and can be judged again. Only `Cancelled` and `Stopped` pass.
+    ``confirm`` re-runs what is suspected. Whatever goes wrong in here is said in a note and in `Judged.failure`: the
+    night has been measured, and people must not take silence for good news. Only `Cancelled` and `Stopped` pass.
     """
     if session.store is None:
         session.progress.note("the night was not judged: that takes the database, where the nights before it are")
@@ -101,8 +103,9 @@ def judge_night(session: Session, *, confirm: Confirm | None = None) -> Judged |
     except (Cancelled, Stopped):
         raise
     except Exception as error:  # noqa: BLE001 - a fault of judging must not cost the night that was measured
-        session.progress.note(f"the night was not judged to its end: {type(error).__name__}: {error}")
-        return None
+        failure = f"{type(error).__name__}: {error}"
+        session.progress.note(f"the night was not judged to its end: {failure}")
+        return Judged(session.run_id, {}, failure=failure)
     return judged
 
 
@@ -128,17 +131,21 @@ class _Judging:
             stands = standing(live, series)
             past = decided_before(self.memory.judgements(self.run_id, self.policy.window_nights))
             changes = changes_of(series, self.policy)
+            # What an alert is open about may get worse still.
+            held = stands.held - {key for key, change in changes.items() if change.worse(key.metric.direction)}
             machine = self._machine(series, changes)
         confirmations, seen, machine = self._reruns(
-            lambda excuse: look(series, changes, self.policy, excuse, past, stands.held), machine
+            lambda excuse, known: look(series, changes, self.policy, excuse, known, held), machine, past
         )
         with self.session.ledger.span("judge"):
             settled = settle(self.run_id, seen, {_key(each): each for each in confirmations}, self.policy)
             self.session.record(*settled.judgements)
+            alerts, closed = self._alerts(night, series, settled, stands, live, machine, confirmations)
             rebased = {key for key, *_ in stands.baselines}
             baselines = [*stands.baselines, *(each for each in settled.baselines if each[0] not in rebased)]
+            # Between the two, for a baseline hides what it starts with: whoever dies in here leaves an alert too many.
             self.memory.set_baselines(baselines)
-            alerts, recovered = self._alerts(night, series, settled, stands, live, machine, confirmations)
+            recovered = tuple(self.memory.recover(night.run.suite, self.run_id, closed, datetime.now(UTC)))
         verdicts = Counter(record.verdict for record in settled.judgements)
         return Judged(self.run_id, dict(verdicts.most_common()), alerts, recovered, tuple(confirmations))
 
@@ -174,7 +181,10 @@ class _Judging:
         return machine_of(self.memory.canary_history(self.run_id, reach), fleet, self.policy, self.run_id)
 
     def _reruns(
-        self, read: Callable[[Machine], list[Seen]], machine: Machine
+        self,
+        read: Callable[[Machine, Mapping[SeriesKey, JudgementRecord]], list[Seen]],
+        machine: Machine,
+        past: Mapping[SeriesKey, JudgementRecord],
     ) -> tuple[list[ConfirmationRecord], list[Seen], Machine]:
         """Re-run what is suspected, within the night's budget; and one of those that the machine explains, as a check.
 
@@ -182,26 +192,38 @@ class _Judging:
         is left of its change then is what canaries saw.
         """
         with self.session.ledger.span("judge"):
-            seen = read(machine)
+            seen = read(machine, past)
         if self.confirm is None or not self.policy.confirm.enabled:
             return [], seen, machine
         spent_ns = self.session.ledger.spent_ns()
         budget_ns = round(self.policy.confirm.budget_share * (sum(spent_ns.values()) - spent_ns.get("waiting", 0)))
+        begun_ns, found = time.monotonic_ns(), list[ConfirmationRecord]()
         check = _check_of(seen)
-        first = [*([] if check is None else [check]), *suspects_of(seen)]
-        if not first:
-            return [], seen, machine
-        begun_ns = time.monotonic_ns()
-        found = list(self.confirm(self.session, first, budget_ns))
-        known = {_key(each): each.outcome for each in found}
-        if check is None or known.get(check.key) is not Outcome.CONFIRMED:
-            return found, seen, machine
-        seen = read(Machine())
-        others = [suspect for suspect in suspects_of(seen) if suspect.key not in known]
+        if check is not None:
+            # By itself: among other suspects it might not find the time, and all that hangs on it.
+            found = self._confirmed(self.confirm, [check], budget_ns)
+            if any(_key(each) == check.key and each.outcome is Outcome.CONFIRMED for each in found):
+                # Nor is it what earlier nights took it for, unless a re-run said so: then only what came later is
+                # without an excuse.
+                if not _checked(seen):
+                    past = {key: each for key, each in past.items() if not _taken_for_the_machine(each)}
+                seen, machine = read(Machine(), past), machine.by_canaries
+        known = {_key(each) for each in found}
+        suspects = [suspect for suspect in suspects_of(seen) if suspect.key not in known]
         left_ns = budget_ns - (time.monotonic_ns() - begun_ns)
-        if others and left_ns > 0:
-            found += self.confirm(self.session, others, left_ns)
-        return found, seen, machine.by_canaries
+        if suspects and (check is None or left_ns > 0):
+            found += self._confirmed(self.confirm, suspects, left_ns)
+        return found, seen, machine
+
+    def _confirmed(self, confirm: Confirm, suspects: Sequence[Suspect], budget_ns: int) -> list[ConfirmationRecord]:
+        """What re-runs say; nothing where they fail as a whole: history still has its say, and all else is judged."""
+        try:
+            return list(confirm(self.session, suspects, budget_ns))
+        except (Cancelled, Stopped):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever fails in a re-run must not cost the night its alerts
+            self.session.progress.note(f"re-runs failed: {type(error).__name__}: {error}")
+            return []
 
     def _alerts(
         self,
@@ -212,27 +234,36 @@ class _Judging:
         live: Sequence[Alert],
         machine: Machine,
         confirmations: Sequence[ConfirmationRecord],
-    ) -> tuple[tuple[Alert, ...], tuple[Alert, ...]]:
+    ) -> tuple[tuple[Alert, ...], Closed]:
+        """What is found tonight, raised; and what is over."""
         members = [*settled.regressed, *settled.unconfirmed, *settled.environment]
         before, changed = self._before(night, {member.change.last_before for member in members})
         tonight = Tonight(
             {each.key: each for each in series}, {each.confirmation_id: each for each in confirmations}, live, changed
         )
+        judged = {SeriesKey(each.suite, each.fingerprint, each.metric): each for each in settled.judgements}
+        waiting = undecided(live, judged, series)
         looked = (parity_breaks(night, before), failed_servers(night), expired_baselines(series, self.policy))
         findings = [
-            *merged(stands.continued, group(AlertKind.REGRESSION, settled.regressed, tonight)),
-            *group(AlertKind.UNCONFIRMED, settled.unconfirmed, tonight),
+            *merged(self._still_live(stands.continued), group(AlertKind.REGRESSION, settled.regressed, tonight)),
+            *_joined(live, waiting, group(AlertKind.UNCONFIRMED, settled.unconfirmed, tonight)),
             *(finding for each in looked for finding in each.findings),
         ]
         if settled.environment or machine.news:
             findings.append(machine_finding(machine, settled.environment, tonight))
-        verdicts = {SeriesKey(each.suite, each.fingerprint, each.metric): each.verdict for each in settled.judgements}
         looked_at = {subject for each in looked for subject in each.subjects}
-        looked_at |= {(AlertKind.ENVIRONMENT, MACHINE)} | decided_tonight(live, verdicts)
-        closed = {**stands.closed, **not_found_again(live, findings, looked_at)}
-        now = datetime.now(UTC)
-        raised = self.memory.raise_alerts(night.run.suite, self.run_id, findings, now)
-        return tuple(raised), tuple(self.memory.recover(night.run.suite, self.run_id, closed, now))
+        looked_at |= {(AlertKind.ENVIRONMENT, MACHINE), *(subject for subject, left in waiting.items() if not left)}
+        # One series of a subject may recover on the night on which another gets worse.
+        found = {(finding.kind, finding.subject) for finding in findings}
+        recovered = {subject: why for subject, why in stands.closed.items() if subject not in found}
+        closed = {**recovered, **not_found_again(live, findings, looked_at)}
+        return tuple(self.memory.raise_alerts(night.run.suite, self.run_id, findings, datetime.now(UTC))), closed
+
+    def _still_live(self, continued: Sequence[Finding]) -> list[Finding]:
+        """Without what a person closed while the re-runs went on: it would be opened once more."""
+        live = self.memory.alerts(live=True, suite=self.session.suite.name, limit=_ALL)
+        subjects = {(alert.finding.kind, alert.finding.subject) for alert in live}
+        return [finding for finding in continued if (finding.kind, finding.subject) in subjects]
 
     def _before(
         self, night: NightSummary, good_runs: Collection[str]
@@ -252,12 +283,38 @@ class _Judging:
 
 
 def _check_of(seen: Sequence[Seen]) -> Suspect | None:
-    """The worst of those that the machine explains, unless an earlier night looked into this very change."""
+    """The worst of those that the machine explains.
+
+    Where a re-run of an earlier night decided one of them, of those that were not there then: what came later may have
+    another cause. A check that found no time, or could decide nothing, is made again.
+    """
     explained = [each for each in seen if each.explained and each.worse]
-    if not explained or any(each.before is not None for each in explained):
-        return None
+    if _checked(seen):
+        explained = [each for each in explained if each.before is None]
     suspects = [suspect for each in explained if (suspect := suspect_of(each)) is not None]
-    return max(suspects, key=lambda suspect: abs(math.log(suspect.change.ratio)))
+    return max(suspects, key=lambda suspect: abs(math.log(suspect.change.ratio)), default=None)
+
+
+def _joined(
+    live: Sequence[Alert], waiting: Mapping[tuple[AlertKind, str], Sequence[Member]], new: Sequence[Finding]
+) -> list[Finding]:
+    """What no re-run could decide, with the ``waiting`` members of the live alerts that it belongs to."""
+    subjects = {(finding.kind, finding.subject) for finding in new}
+    old = [
+        replace(alert.finding, members=tuple(waiting[subject]))
+        for alert in live
+        if (subject := (alert.finding.kind, alert.finding.subject)) in subjects
+    ]
+    return merged(old, new)
+
+
+def _checked(seen: Sequence[Seen]) -> bool:
+    """Whether a re-run of an earlier night decided one of those that the machine explains."""
+    return any(each.explained and each.before is not None and each.before.confirmation_id is not None for each in seen)
+
+
+def _taken_for_the_machine(record: JudgementRecord) -> bool:
+    return record.verdict is Verdict.ENVIRONMENT and record.confirmation_id is None
 
 
 def _key(record: ConfirmationRecord) -> SeriesKey:

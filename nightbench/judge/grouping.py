@@ -114,14 +114,24 @@ def _largest(members: Sequence[Member], series: Mapping[SeriesKey, NightSeries])
 
 
 def _joined(old: Finding, new: Finding) -> Finding:
+    known = {member.key: member for member in old.members}
     keys = {member.key for member in new.members}
-    members = [*new.members, *(member for member in old.members if member.key not in keys)]
+    again = [_from_where_it_was(member, known.get(member.key)) for member in new.members]
+    members = [*again, *(member for member in old.members if member.key not in keys)]
     return replace(
         new,
         members=_worst_first(members),
         changed={**old.changed, **new.changed},
         severity=max(old.severity, new.severity),
     )
+
+
+def _from_where_it_was(member: Member, before: Member | None) -> Member:
+    """What got worse twice has recovered where it came from first."""
+    if before is None:
+        return member
+    was = before.change
+    return replace(member, change=replace(member.change, before=was.before, last_before=was.last_before))
 
 
 def _most(moved: int, judged: int) -> bool:

@@ -66,6 +66,8 @@ class Morning:
     policy: JudgePolicy = field(default_factory=JudgePolicy)
     precision: AlertPrecision | None = None
     links: Links = Links()
+    failure: str = ""
+    """Why the night was measured and not judged to its end."""
 
     def is_new(self, alert: Alert) -> bool:
         return alert.opened_run_id == self.run_id
@@ -95,10 +97,10 @@ def message(morning: Morning) -> Message | None:
     """The message of a night; ``None`` where it has nothing to say.
 
     What makes a night speak: an alert that it opened, one that is found again and that nobody has acknowledged, or one
-    that is over. An acknowledged alert alone keeps silent, for that is what acknowledging is for; it is counted where
+    that is over; and that it could not be judged, since silence means that all is well. An acknowledged alert alone keeps silent, for that is what acknowledging is for; it is counted where
     there is a message anyway.
     """
-    if not (morning.new or morning.continuing or morning.recovered):
+    if not (morning.new or morning.continuing or morning.recovered or morning.failure):
         return None
     return Message(_subject(morning), _body(morning, MARKDOWN), _body(morning, PLAIN))
 
@@ -116,6 +118,8 @@ def _subject(morning: Morning) -> str:
         parts.append(f"{len(morning.continuing)} continuing")
     if morning.recovered:
         parts.append(f"{len(morning.recovered)} recovered")
+    if morning.failure:
+        parts.append("measured, but not judged")
     return one_line(f"nightbench {morning.suite}: {', '.join(parts)}")
 
 
@@ -136,8 +140,12 @@ def _body(morning: Morning, pen: Pen) -> str:
         blocks.append(pen.heading(f"{len(morning.recovered)} recovered"))
         blocks.append(_lines(_recovered(morning.recovered[:_MOST_ALERTS], pen)))
         blocks += _cut(len(morning.recovered), _MOST_ALERTS)
+    if morning.failure:
+        blocks.append(pen.heading("not judged"))
+        blocks.append(pen.text(f"The night was measured, and judging it failed: {one_line(morning.failure)}"))
     blocks.append(_lines(_links(morning, pen)))
-    blocks.append(pen.text(_last_line(morning)))
+    if morning.verdicts or not morning.failure:
+        blocks.append(pen.text(_last_line(morning)))
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 

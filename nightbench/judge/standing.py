@@ -16,8 +16,9 @@ from nightbench.judge.alert import Alert, AlertKind, Finding, Member
 from nightbench.judge.night import NightSeries
 from nightbench.judge.series import SeriesKey
 from nightbench.judge.verdict import Verdict
+from nightbench.record import JudgementRecord
 
-__all__ = ["Baseline", "Closed", "Standing", "decided_tonight", "not_found_again", "standing"]
+__all__ = ["Baseline", "Closed", "Standing", "not_found_again", "standing", "undecided"]
 
 Baseline = tuple[SeriesKey, str, str, Estimate | None]
 """A series, the first night of its new history, why, and the level to hold a drift against."""
@@ -29,7 +30,7 @@ _ANSWERS = frozenset({Verdict.OK, Verdict.IMPROVED, Verdict.REGRESSED, Verdict.E
 _NOT_AGAIN = "not found again tonight"
 _OVER = {
     AlertKind.ENVIRONMENT: "nothing moves with the machine any more: it is as before, or its new level is the baseline",
-    AlertKind.UNCONFIRMED: "decided tonight, or history no longer says so",
+    AlertKind.UNCONFIRMED: "decided tonight, or back at the level from before",
 }
 
 
@@ -86,14 +87,31 @@ def not_found_again(
     return {each: _OVER.get(each[0], _NOT_AGAIN) for each in subjects if each in looked_at and each not in found}
 
 
-def decided_tonight(alerts: Sequence[Alert], verdicts: Mapping[SeriesKey, Verdict]) -> set[tuple[AlertKind, str]]:
-    """The live alerts that no re-run could decide, and of which all series got an answer tonight."""
+def undecided(
+    alerts: Sequence[Alert], judgements: Mapping[SeriesKey, JudgementRecord], series: Sequence[NightSeries]
+) -> dict[tuple[AlertKind, str], tuple[Member, ...]]:
+    """Of the live alerts that no re-run could decide, by kind and subject: the members without an answer.
+
+    That history finds a change no more is none: one of up to twice the effect it finds for some two weeks, and then
+    takes its level for the usual one. An answer is a re-run, the machine, or two nights back at the old level.
+    """
+    by_key = {each.key: each for each in series}
     return {
-        (AlertKind.UNCONFIRMED, alert.finding.subject)
+        (AlertKind.UNCONFIRMED, alert.finding.subject): tuple(
+            member
+            for member in alert.finding.members
+            if not _answered(member, judgements.get(member.key), by_key.get(member.key))
+        )
         for alert in alerts
         if alert.finding.kind is AlertKind.UNCONFIRMED
-        and all(verdicts.get(member.key) in _ANSWERS for member in alert.finding.members)
     }
+
+
+def _answered(member: Member, judged: JudgementRecord | None, each: NightSeries | None) -> bool:
+    if judged is None or each is None or judged.verdict not in _ANSWERS:
+        return False
+    by_level = judged.verdict in {Verdict.OK, Verdict.IMPROVED} and judged.confirmation_id is None
+    return not by_level or _recovered_since(member, each) is not None
 
 
 def _recovered_since(member: Member, each: NightSeries) -> str | None:

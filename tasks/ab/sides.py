@@ -65,6 +65,8 @@ def made(session: Session, name: str, recipe: Recipe, setup: Setup, exported: Ex
             spec.fits(session.catalog.models[setup.export.model], setup.export.format, options)
     except UsageError as error:
         raise Unrestorable(str(error)) from error
+    except Exception as error:  # another night's code, which need not fit what calls it today
+        raise Unrestorable(f"{setup.server} of that night: {type(error).__name__}: {error}") from error
     artifact = artifact_of(session, recipe.artifact_sha256, exported)
     if artifact is None:
         raise Unrestorable(f"artifact {recipe.artifact_sha256[:12]} is no longer in the cache")

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from db.errors import SpoolError
 from db.spool import Spool
 from nightbench.errors import DeploymentError
 from nightbench.figures import Doubt
@@ -12,13 +13,14 @@ from nightbench.judge.night import Suspect
 from nightbench.ledger import Ledger
 from nightbench.plan import Cell, Replicate, is_peak_of
 from nightbench.record import MeasurementRecord, TrialRecord
+from nightbench.stopping import Stopped
 from tasks.ab.figures import figure
 from tasks.ab.sides import Side
 from tasks.deploy import deployed
 from tasks.measure import measure
 from tasks.parity import check_wire
 from tasks.progress import Progress
-from tasks.session import Known, Session
+from tasks.session import Cancelled, Known, Session
 from tasks.subject import Subject
 
 __all__ = ["Aside", "apart", "points_needed", "trial"]
@@ -77,16 +79,21 @@ def trial(
     session, started_at = side.session, datetime.now(UTC)
     measured: dict[object, MeasurementRecord] = {}
     failure, why = None, ""
-    with deployed(session, replicate, side.exported, side.environment) as deployment:
-        if isinstance(deployment, DeploymentError):
-            tail = f"; its log ends: {deployment.log_tail.strip()}" if deployment.log_tail.strip() else ""
-            failure = f"{deployment.kind}: {deployment.detail}{tail}"
-        else:
-            subject = Subject(replicate, deployment, side.exported)
-            check_wire(session, subject)
-            for cell in renamed:
-                if (record := measure(session, subject, cell)) is not None:
-                    measured[cell.point] = record
+    try:
+        with deployed(session, replicate, side.exported, side.environment) as deployment:
+            if isinstance(deployment, DeploymentError):
+                tail = f"; its log ends: {deployment.log_tail.strip()}" if deployment.log_tail.strip() else ""
+                failure = f"{deployment.kind}: {deployment.detail}{tail}"
+            else:
+                subject = Subject(replicate, deployment, side.exported)
+                check_wire(session, subject)
+                for cell in renamed:
+                    if (record := measure(session, subject, cell)) is not None:
+                        measured[cell.point] = record
+    except (Cancelled, Stopped, SpoolError):
+        raise
+    except Exception as error:  # noqa: BLE001 - code of another night, which need not fit what calls it today
+        failure = f"{type(error).__name__}: {error}"
     figures: dict[str, dict[str, float]] = {}
     for suspect in suspects:
         found = figure(measured[suspect.cell.point], suspect.key.metric) if suspect.cell.point in measured else None

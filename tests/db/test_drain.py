@@ -3,10 +3,12 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+import numpy as np
 import pytest
 
 from db import embedded
@@ -15,7 +17,8 @@ from db.errors import DatabaseDown
 from db.spool import Spool
 from db.store import Store
 from nightbench.figures import Estimate
-from nightbench.record import Record
+from nightbench.histogram import LatencyHistogram
+from nightbench.record import MeasurementRecord, Record
 
 Night = Callable[..., list[Record]]
 
@@ -37,6 +40,19 @@ def test_finished_runs_are_stored_and_put_away(tmp_path: Path, store: Store, nig
     assert (again.files, again.new, again.known) == (1, 0, len(running))
     assert [path.name for path in tmp_path.glob("*.jsonl")] == ["running.jsonl"]
     assert (tmp_path / "ingested" / "ended.jsonl").exists()
+
+
+def test_a_night_that_ran_elsewhere_is_history_for_the_next(tmp_path: Path, store: Store, night: Night) -> None:
+    timed = LatencyHistogram.from_ns(np.array([4_000_000])).encode()
+    for run_id in ("first", "second"):
+        records = [
+            replace(each, histogram=timed) if isinstance(each, MeasurementRecord) else each for each in night(run_id)
+        ]
+        _spool(tmp_path, run_id, records)
+    drain(tmp_path, store)
+    series = store.whole_series("smoke")
+    assert series
+    assert all([point.night for point in points] == ["first", "second"] for points in series.values())
 
 
 def test_a_damaged_line_is_counted_the_rest_stored_and_the_file_kept_as_it_is(

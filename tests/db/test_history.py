@@ -173,6 +173,29 @@ def test_what_is_ambiguous_or_another_experiment_has_no_predecessor(store: Store
     assert store.predecessors(run(2), 10) == {}
 
 
+def test_a_doubted_first_night_does_not_cost_a_series_its_predecessor(store: Store) -> None:
+    old, new = case(), replace(case(), artifact_sha256="e" * 64)
+
+    def night(number: int, of: Case, doubts: tuple[str, ...] = ()) -> None:
+        _night_of_cases(store, number, of)
+        key = SeriesKey("smoke", of.fingerprint, Metric.LATENCY_P50_NS)
+        store.put_points(run(number), [NightPoint(key, Estimate(1.0 + number), doubts)])
+
+    for number in range(3):
+        night(number, old)
+    night(3, new, ("errors",))
+    night(4, new)
+    night(5, new)
+
+    def before(number: int) -> list[tuple[str, int]]:
+        found = store.predecessors(run(number), 10).values()
+        return [(each.key.fingerprint, len(each.history.points)) for each in found]
+
+    assert before(3) == [(old.fingerprint, 3)]
+    assert before(4) == [(old.fingerprint, 3)]
+    assert before(5) == []
+
+
 def test_nights_of_other_machines_take_no_room_and_interrupt_nothing(store: Store) -> None:
     """Machines that share a database take turns; each judges as if it had the database to itself."""
     old, new = case(), replace(case(), artifact_sha256="0" * 64)

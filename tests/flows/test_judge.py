@@ -12,6 +12,7 @@ from nightbench.judge.alert import AlertKind, AlertState
 from nightbench.judge.night import Suspect
 from nightbench.judge.series import Metric, SeriesKey
 from nightbench.judge.verdict import Outcome, Verdict
+from nightbench.load import ClosedLoop
 from nightbench.record import Case, ConfirmationRecord, JudgementRecord
 from nightbench.stopping import Stopped
 from tasks.judge import Judged, judge_night
@@ -145,6 +146,19 @@ def test_what_no_re_run_can_decide_is_alerted_as_that_and_ends_with_a_decision(w
     assert [each.finding.kind for each in judged.recovered] == [AlertKind.UNCONFIRMED]
 
 
+def test_what_nobody_decided_is_not_over_because_history_got_used_to_it(world: World) -> None:
+    """The plain rule, like the true one, finds a change of long ago no more."""
+    world.answer = lambda suspect: Outcome.UNCONFIRMABLE
+    subject = (AlertKind.UNCONFIRMED, "server a, model resnet")
+    for _ in range(18):
+        judged = night(world, A)
+    assert {each.verdict for each in of_tonight(world, A)} == {Verdict.OK}, "fourteen nights are the window"
+    assert subject in world.book.live()
+    night(world)
+    judged = night(world)
+    assert [each.finding.kind for each in judged.recovered] == [AlertKind.UNCONFIRMED]
+
+
 def test_a_night_without_time_for_re_runs_leaves_its_suspicions_standing(world: World) -> None:
     world.answer = lambda suspect: None
     for _ in range(4):
@@ -205,6 +219,113 @@ def test_without_a_database_nothing_is_judged(world: World) -> None:
     assert "that takes the database" in world.notes.lines[0]
 
 
+def test_a_fault_of_re_runs_costs_neither_the_judgements_nor_the_other_alerts(world: World) -> None:
+    def confirm(session: Session, suspects: Sequence[Suspect], budget_ns: int) -> list[ConfirmationRecord]:
+        raise AttributeError("'LaunchContext' object has no attribute 'then'")
+
+    for _ in range(4):
+        judged = night(world, A, confirm=confirm, records=[deployed(CELLS[1], 1, "no memory")])
+    assert judged.verdicts == {Verdict.OK: 12, Verdict.SUSPECTED: 3}
+    assert {kind for kind, _ in world.book.live()} == {AlertKind.FAILED_SERVER, AlertKind.UNCONFIRMED}
+    assert any("re-runs failed: AttributeError" in line for line in world.notes.lines)
+
+
+def test_what_gets_worse_while_an_alert_is_open_about_it_is_confirmed_and_said(world: World) -> None:
+    for _ in range(14):
+        night(world, A)
+    ((opened),) = world.book.live().values()
+    asked = len(world.asked)
+    halved = {"rounds": 2, "rps": 42.0, "p50_ms": 9.4, "p99_ms": 21.2}
+    for _ in range(2):
+        judged = world.night([(each, halved if each is A else {"rounds": 2}) for each in CELLS])
+        assert judged is not None
+    assert len(world.asked) > asked
+    (alert,) = judged.alerts
+    assert (alert.number, alert.finding.title == opened.finding.title) == (opened.number, False)
+    then = {member.key: member.change for member in opened.finding.members}
+    for member in alert.finding.members:
+        assert member.change.before == then[member.key].before, "where it is to recover to"
+        assert member.change.after != then[member.key].after
+
+
+def test_what_recovers_does_not_take_with_it_what_gets_worse_the_same_night(world: World) -> None:
+    """Both are of one server and model, so of one alert: a fix for one load that costs another."""
+    other = replace(A, load=ClosedLoop(8))
+    world.past([*CELLS, other])
+    cells = [*CELLS, other]
+    for _ in range(2):
+        night(world, A, cells=cells)
+    assert REGRESSION in world.book.live()
+    night(world, cells=cells)
+    both = night(world, other, cells=cells)
+    assert {each.verdict for each in of_tonight(world, A)} <= {Verdict.OK, Verdict.INSUFFICIENT}
+    assert {each.verdict for each in of_tonight(world, other)} == {Verdict.REGRESSED}
+    assert both.recovered == ()
+    alert = world.book.live()[REGRESSION]
+    assert {member.key.fingerprint for member in alert.finding.members} == {other.fingerprint}
+
+
+def test_a_night_killed_before_its_alerts_were_raised_raises_them_when_judged_again(tmp_path: Path) -> None:
+    class Killed(Book):
+        dies = True
+
+        def raise_alerts(self, *given: Any) -> Any:
+            if self.dies and any(finding.kind is AlertKind.REGRESSION for finding in given[2]):
+                raise KeyboardInterrupt
+            return super().raise_alerts(*given)
+
+    book = Killed()
+    world = World(tmp_path, book)
+    world.past(CELLS)
+    with pytest.raises(KeyboardInterrupt):
+        any(run(world, A) is None for _ in range(3))
+    assert not [why for _, why, _ in book.baselines.values() if why == "regressed"], "it would never be found again"
+    book.dies = False
+    world.nights -= 1
+    run(world, A)
+    assert set(book.live()) == {REGRESSION}
+
+
+def test_what_a_person_closes_during_the_re_runs_is_not_opened_once_more(world: World) -> None:
+    for _ in range(2):
+        night(world, A)
+    assert REGRESSION in world.book.live()
+
+    def confirm(session: Session, suspects: Sequence[Suspect], budget_ns: int) -> list[ConfirmationRecord]:
+        world.book.book = [replace(each, state=AlertState.RESOLVED) for each in world.book.book]
+        return []
+
+    for _ in range(2):
+        night(world, A, CELLS[1], confirm=confirm)
+    assert not [alert for alert in world.book.alerts(live=True) if alert.finding.subject == REGRESSION[1]]
+    assert len([alert for alert in world.book.book if alert.finding.subject == REGRESSION[1]]) == 1
+
+
+def test_what_gets_slower_after_the_machine_did_is_checked_as_well(world: World) -> None:
+    """The machine was checked on its first night; who joins it later may have a cause of his own."""
+    early = CELLS[:4]
+    world.answer = lambda suspect: Outcome.ENVIRONMENT
+    night(world, *early)
+    night(world, *early)
+    assert world.asked
+    world.answer = lambda suspect: Outcome.CONFIRMED if suspect.cell.setup.server == "e" else Outcome.ENVIRONMENT
+    night(world, *CELLS)
+    assert (AlertKind.REGRESSION, "server e, model resnet") in world.book.live()
+    assert {each.verdict for each in of_tonight(world, A)} == {Verdict.ENVIRONMENT}, "a re-run had said so"
+
+
+def test_a_check_that_found_no_time_is_made_again(world: World) -> None:
+    world.answer = lambda suspect: Outcome.UNCONFIRMABLE
+    for _ in range(2):
+        night(world, *CELLS)
+    counted = len(world.asked)
+    assert counted == 2
+    world.answer = lambda suspect: Outcome.CONFIRMED
+    night(world, *CELLS)
+    assert len(world.asked) > counted
+    assert {kind for kind, _ in world.book.live()} == {AlertKind.REGRESSION}
+
+
 class Down(Book):
     def series_of(self, run_id: str, nights: int) -> Any:
         raise RuntimeError("the database is down")
@@ -212,7 +333,9 @@ class Down(Book):
 
 def test_a_fault_of_judging_costs_nothing_but_the_judgement(tmp_path: Path) -> None:
     world = World(tmp_path, Down())
-    assert run(world) is None
+    judged = run(world)
+    assert judged is not None
+    assert judged.failure == "RuntimeError: the database is down"
     assert world.notes.lines == ["the night was not judged to its end: RuntimeError: the database is down"]
 
 

@@ -89,6 +89,41 @@ def test_a_side_that_does_not_come_up_cannot_be_decided(world: World) -> None:
     assert "it was planted" in found.detail
 
 
+def test_code_that_does_not_fit_what_calls_it_leaves_its_own_series_undecided(world: World) -> None:
+    world.write(package_ms=FAST_MS)
+    spec, flag = world.home / "servers" / "echo" / "__init__.py", world.home / "flag"
+    flag.touch()
+    text = spec.read_text()
+    checking = f"def check(options):\n    open({str(flag)!r}).close()\n\n\nSERVER = ServerSpec(\n    check=check,"
+    spec.write_text(text.replace("SERVER = ServerSpec(", checking))
+    good = world.night()
+    suspect = world.suspect(good)
+    spec.write_text(text)
+    flag.unlink()
+    with tonight(world) as session:
+        [found] = confirm_all(session, [suspect], world, budget_ns=0)
+    assert found.outcome is Outcome.UNCONFIRMABLE
+    assert "echo of that night: FileNotFoundError" in found.detail
+
+
+def test_a_trial_that_goes_wrong_is_no_figure_and_leaves_nothing_running(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(*_: object) -> None:
+        assert [each for each in _commands() if str(world.home) in each], "it is deployed by now"
+        raise KeyError("p50")
+
+    world.write(package_ms=FAST_MS)
+    good = world.night()
+    suspect = world.suspect(good)
+    monkeypatch.setattr("tasks.ab.trial.measure", measure)
+    with tonight(world) as session:
+        [found] = confirm_all(session, [suspect], world, budget_ns=0)
+    assert (found.outcome, found.pairs) == (Outcome.UNCONFIRMABLE, 0)
+    assert "KeyError: 'p50'" in found.detail
+    assert not [each for each in _commands() if str(world.home) in each]
+
+
 def test_a_run_that_is_stopped_leaves_nothing_running(world: World) -> None:
     world.write(package_ms=FAST_MS)
     good = world.night()

@@ -78,6 +78,7 @@ LOOKED_AFTER = replace(OLD, state=AlertState.ACKNOWLEDGED)
         (morning(alert(), OLD, OLD, LOOKED_AFTER), "nightbench nightly: 1 confirmed regression, 2 continuing"),
         (morning(OLD), "nightbench nightly: 1 continuing"),
         (morning(recovered=[OLD]), "nightbench nightly: 1 recovered"),
+        (morning(failure="the disk is full"), "nightbench nightly: measured, but not judged"),
         (
             morning(alert(Finding(AlertKind.FAILED_SERVER, "a", "a", "")), alert(), alert()),
             "nightbench nightly: 2 confirmed regressions, 1 failed server",
@@ -90,6 +91,12 @@ def test_a_night_speaks_where_there_is_news_and_counts_come_first(told: Morning,
 
 
 # What it says.
+
+
+def test_a_night_that_could_not_be_judged_says_why() -> None:
+    said = message(morning(failure="OSError: the disk is full"))
+    assert said is not None
+    assert "OSError: the disk is full" in said.plain
 
 
 def test_a_regression_is_told_with_all_it_takes_to_judge_it() -> None:

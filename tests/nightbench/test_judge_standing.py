@@ -1,14 +1,15 @@
 """What becomes of alerts that live."""
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import UTC, datetime
 
 from nightbench.figures import Estimate
 from nightbench.judge.alert import Alert, AlertKind, AlertState, Finding, Member
 from nightbench.judge.night import NightSeries
-from nightbench.judge.series import Metric, Predecessor
-from nightbench.judge.standing import decided_tonight, not_found_again, standing
+from nightbench.judge.series import Metric, Predecessor, SeriesKey
+from nightbench.judge.standing import not_found_again, standing, undecided
 from nightbench.judge.verdict import Change, Verdict
+from nightbench.record import JudgementRecord
 from tests.nightbench.judged import NIGHTS, SUITE, series
 
 NOW = datetime(2026, 11, 20, 5, 0, tzinfo=UTC)
@@ -83,11 +84,29 @@ def test_alerts_of_other_kinds_are_over_when_they_were_looked_for_and_not_found(
     assert set(not_found_again([gone, there, unseen], [there.finding], looked_at)) == {(AlertKind.PARITY, "gone")}
 
 
+def judged(each: NightSeries, verdict: Verdict, confirmation_id: str | None = None) -> JudgementRecord:
+    return JudgementRecord("n", *astuple(each.key), verdict, "", None, confirmation_id)
+
+
 def test_an_undecided_alert_waits_until_all_its_series_have_an_answer() -> None:
-    one, two = series([1.0], "a"), series([1.0], "b")
+    one, two = series([120.0, 121.0, 120.0], "a"), series([120.0, 120.0, 120.0], "b")
     waiting = alert(one, two, kind=AlertKind.UNCONFIRMED)
-    assert decided_tonight([waiting], {one.key: Verdict.OK, two.key: Verdict.SUSPECTED}) == set()
-    assert decided_tonight([waiting], {one.key: Verdict.OK}) == set()
-    assert decided_tonight([waiting], {one.key: Verdict.OK, two.key: Verdict.REGRESSED}) == {
-        (AlertKind.UNCONFIRMED, "s")
-    }
+
+    def left(*judgements: JudgementRecord) -> list[SeriesKey]:
+        by_key = {SeriesKey(each.suite, each.fingerprint, each.metric): each for each in judgements}
+        return [member.key for member in undecided([waiting], by_key, [one, two])[AlertKind.UNCONFIRMED, "s"]]
+
+    refuted = judged(one, Verdict.OK, "c1")
+    assert left(refuted, judged(two, Verdict.SUSPECTED)) == [two.key]
+    assert left(refuted) == [two.key]
+    assert left(refuted, judged(two, Verdict.REGRESSED)) == []
+    assert left(refuted, judged(two, Verdict.ENVIRONMENT)) == []
+    assert left(refuted, judged(two, Verdict.INVALID)) == [two.key]
+
+
+def test_history_that_got_used_to_a_level_is_no_answer_and_a_return_is() -> None:
+    same, back = series([120.0, 121.0, 120.0], "a"), series([120.0, 101.0, 99.0], "b")
+    waiting = alert(same, back, kind=AlertKind.UNCONFIRMED)
+    judgements = {each.key: judged(each, Verdict.OK) for each in (same, back)}
+    ((members),) = undecided([waiting], judgements, [same, back]).values()
+    assert [member.key for member in members] == [same.key]

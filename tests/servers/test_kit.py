@@ -57,6 +57,12 @@ def test_a_path_that_leads_elsewhere_is_refused(path: str, tmp_path: Path) -> No
         restored({path: "x"}, SERVERS["flask"], tmp_path / "a" / "b")
 
 
+@pytest.mark.parametrize("path", ["", ".", "x" * 300, "x\0y", "__init__.py/inner.py"])
+def test_a_path_that_no_file_can_have_is_refused(path: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be written"):
+        restored({"__init__.py": "", path: "x"}, SERVERS["flask"], tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"), [("raise ValueError('no')", "cannot be imported"), ("SERVER = 1", "no server of that name")]
 )
