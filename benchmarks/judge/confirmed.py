@@ -9,7 +9,7 @@ from benchmarks.judge.fleet import SERIES_A_CELL, Fleet, cells_of, row_of
 from benchmarks.judge.intervals import Share
 from benchmarks.judge.noise import Noise
 from benchmarks.judge.rerun import night_cost, rerun
-from nightbench.judge.night import Seen, suspects_of
+from nightbench.judge.night import UNDECIDED, Seen, suspects_of
 from nightbench.judge.series import SeriesKey
 from nightbench.judge.verdict import Outcome, Verdict
 from nightbench.record import JudgementRecord
@@ -103,8 +103,8 @@ def _one(fleet: Fleet, rng: np.random.Generator, sigma: float, result: Confirmed
             elif outcome is Outcome.UNCONFIRMABLE and each.discovery and key not in undecided:
                 result.unconfirmed += stationary
                 undecided.add(key)
-            elif outcome is Outcome.REFUTED:
-                past[key] = _refuted(each, night)
+            elif outcome is Outcome.REFUTED or each.verdict is Verdict.OK:
+                past[key] = _judged(each, night, outcome)
     for row in np.flatnonzero(fleet.size > 0.0).tolist():
         at, began = alerted.get(fleet.key(row)), int(fleet.step_at[row])
         if at is None or at >= began:
@@ -112,6 +112,8 @@ def _one(fleet: Fleet, rng: np.random.Generator, sigma: float, result: Confirmed
             result.found[float(fleet.size[row])].append(nights)
 
 
-def _refuted(seen: Seen, night: int) -> JudgementRecord:
+def _judged(seen: Seen, night: int, outcome: Outcome) -> JudgementRecord:
+    """As `nightbench.judge.settle` has it: refuted, or looked into in vain."""
     key = seen.series.key
-    return JudgementRecord(str(night), key.suite, key.fingerprint, key.metric, Verdict.OK, "", seen.change, "simulated")
+    by, detail = ("simulated", "") if outcome is Outcome.REFUTED else (None, UNDECIDED)
+    return JudgementRecord(str(night), key.suite, key.fingerprint, key.metric, Verdict.OK, detail, seen.change, by)

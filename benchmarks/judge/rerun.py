@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.judge.fleet import CELLS_A_SETUP, SERIES_A_CELL, Fleet, row_of
+from benchmarks.judge.fleet import CELLS_A_SETUP, SERIES_A_CELL, SHARED, Fleet, row_of
 from benchmarks.judge.ours import POLICY
 from nightbench.judge.night import Suspect
 from nightbench.judge.pairs import Pair, decide
@@ -92,13 +92,17 @@ def _groups(suspects: Sequence[Suspect]) -> list[_Group]:
 
 
 def _measure(fleet: Fleet, night: int, group: _Group, rng: np.random.Generator, sigma: float) -> None:
-    """One more pair of each."""
+    """One more pair of each. Its noise, slower above 0, is that of the cell for most, and a slow mode is the
+    deployment's."""
+    share, size = fleet.modes
+    mode = size * (float(rng.random() < share) - float(rng.random() < share))
+    of_cell: dict[int, float] = {}
     for suspect in group.suspects:
         row = row_of(suspect.key)
-        share, size = fleet.modes
-        noise = sigma * rng.standard_t(_TAIL) / math.sqrt(_TAIL / (_TAIL - 2.0))
-        noise += size * (float(rng.random() < share) - float(rng.random() < share))
-        ratio = math.exp(fleet.truth(row, int(suspect.good_run_id), night) + noise)
+        own, shared = sigma * rng.standard_t(_TAIL, 2) / math.sqrt(_TAIL / (_TAIL - 2.0))
+        shared = of_cell.setdefault(row // SERIES_A_CELL, shared)
+        noise = mode + (shared if rng.random() < math.sqrt(SHARED) else own)
+        ratio = math.exp(fleet.truth(row, int(suspect.good_run_id), night) + fleet.sign(row) * noise)
         good = suspect.change.before.value
         group.pairs[suspect.key].append(Pair(good, good * ratio))
 

@@ -188,8 +188,12 @@ def _agreed(series: Sequence[Fleet], policy: JudgePolicy, *, slower: bool) -> bo
     servers: defaultdict[str, list[bool]] = defaultdict(list)
     for each in series:
         if each.points and not each.points[-1].doubted and len(each.points) > policy.min_nights:
-            same = each.change is not None and (slowdown(each.change, each.direction) > 0.0) == slower
-            servers[each.server].append(same)
+            change = each.change
+            servers[each.server].append(
+                change is not None
+                and (change.firm or change.p_value <= policy.confirm.watch_p)
+                and (slowdown(change, each.direction) > 0.0) == slower
+            )
     moved = sum(2 * sum(found) > len(found) for found in servers.values())
     return moved >= 2 and 2 * moved > len(servers)
 

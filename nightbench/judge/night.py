@@ -8,6 +8,11 @@
 - What is alerted *without* a re-run, because none could decide, has only history to stand on. It must be firm, which
   1 of 1000 series is by chance, and a discovery of Benjamini and Yekutieli among all that were judged tonight, behind
   the effect gate: of such alerts at most ``false_discovery_rate`` are false, whatever the series' dependence.
+- **Suspicion is a cell's.** What slows a server down moves throughput, p50 and p99 of a cell together, and a
+  deployment that measures one of them measures all. So each series adds p^-1/2 to the evidence of its cell. Up to a
+  factor that is an e-value, and a mean of e-values is one whatever their dependence (Vovk & Wang, Annals of Statistics
+  49, 2021): two series that say one thing are not two witnesses, as a product of p-values would have it. A cell is
+  re-run once its evidence is that of one series at ``watch_p``; time goes to the setups with the most for their cost.
 - A series that must wait for a re-run, or is no discovery, stays `Verdict.SUSPECTED`: shown, and nobody is woken.
 
 **Improvements** are not re-run. One that is firm, a discovery, and `SETTLED_NIGHTS` old becomes the baseline, so that
@@ -15,6 +20,7 @@ its loss is seen; were it none, the next "regression" would go to a re-run like 
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -25,11 +31,12 @@ from nightbench.judge.policy import JudgePolicy
 from nightbench.judge.rule import level_of, suspect
 from nightbench.judge.series import Direction, Point, Predecessor, SeriesHistory, SeriesKey
 from nightbench.judge.verdict import Change, Verdict
-from nightbench.plan import Cell
+from nightbench.plan import Cell, Setup
 from nightbench.record import JudgementRecord
 
 __all__ = [
     "SETTLED_NIGHTS",
+    "UNDECIDED",
     "NightSeries",
     "Seen",
     "Suspect",
@@ -46,6 +53,15 @@ SETTLED_NIGHTS = NEWS_NIGHTS
 start all series anew, which leaves them unjudged for ``min_nights``."""
 _LARGER = 1.25
 """By this factor a change that was decided before must have grown to be decided again."""
+UNDECIDED = "no re-run could decide it"
+"""Begins the detail of a judgement whose re-run measured pairs and came to nothing."""
+_SURER = 10.0
+"""By this factor the p-value of an undecided change must have fallen, for a re-run that ended so to be made again."""
+_HINT = 10.0
+"""Times ``watch_p``: a series less sure than that adds nothing to what the others of its cell say."""
+_LEAST_P = 1e-6
+_SHARED_NIGHTS = 3
+"""By so many valid nights a last good night may lie before a suspect's own, for its setup to be deployed once."""
 _RELAPSE_NIGHTS = 2
 _SAME_NIGHTS = 2
 """By so many valid nights the place of one change may differ from night to night, as more of it is seen."""
@@ -122,17 +138,38 @@ class Seen:
 
 
 def changes_of(series: Sequence[NightSeries], policy: JudgePolicy) -> dict[SeriesKey, Change]:
-    """What each series' own history says of tonight; those that say nothing, or are doubted, are left out."""
-    found = {}
+    """What each series' own history says of tonight; those that say nothing, or are doubted, are left out.
+
+    Of changes towards worse less sure than ``watch_p``, those are kept whose cells have evidence enough together.
+    """
+    watch_p = policy.confirm.watch_p
+    found: dict[SeriesKey, Change] = {}
+    cells: defaultdict[tuple[str, str], dict[SeriesKey, Change]] = defaultdict(dict)
     for each in series:
         metric = each.key.metric
         change = None
         if not each.doubts:
-            change = suspect(each.history.points, metric.direction, policy.effect(metric), policy, each.history.anchor)
+            points, effect, anchor = each.history.points, policy.effect(metric), each.history.anchor
+            change = suspect(points, metric.direction, effect, policy, anchor, min(_HINT * watch_p, 0.5))
             change = change or _relapse(each, policy)
-        if change is not None:
+        if change is None:
+            continue
+        if change.firm or change.p_value <= watch_p:
             found[each.key] = change
+        if change.worse(metric.direction):
+            cells[_cell(each.key)][each.key] = change
+    for worse in cells.values():
+        if sum(map(_evidence, worse.values())) >= 1.0 / math.sqrt(watch_p):
+            found |= worse
     return found
+
+
+def _cell(key: SeriesKey) -> tuple[str, str]:
+    return key.suite, key.fingerprint
+
+
+def _evidence(change: Change) -> float:
+    return 1.0 / math.sqrt(max(change.p_value, _LEAST_P))
 
 
 def look(
@@ -161,13 +198,38 @@ def look(
 
 
 def suspects_of(seen: Sequence[Seen]) -> list[Suspect]:
-    """Those to be re-run, in the order in which time is spent on them: the firm, the largest first; then the likely."""
+    """Those to be re-run, in the order in which time is spent on them.
 
-    def rank(suspect: Suspect) -> tuple[bool, float]:
-        change = suspect.change
-        return not change.firm, -abs(math.log(change.ratio)) if change.firm else change.p_value
+    Those of one setup come together, and have one last good night where their own are near each other: what one change
+    did to several series is located a night or two apart. The setups with the most evidence for their cost go first.
+    """
+    setups: defaultdict[Setup, list[tuple[Suspect, NightSeries]]] = defaultdict(list)
+    for each in seen:
+        if each.rerun and (found := suspect_of(each)) is not None:
+            setups[found.cell.setup].append((found, each.series))
+    groups = [group for of_setup in setups.values() for group in _together(of_setup)]
+    return [each for group in sorted(groups, key=_worth, reverse=True) for each in group]
 
-    return sorted((suspect for each in seen if each.rerun and (suspect := suspect_of(each)) is not None), key=rank)
+
+def _together(of_setup: Sequence[tuple[Suspect, NightSeries]]) -> list[list[Suspect]]:
+    """Groups of one last good night each: the earliest that serves, at most `_SHARED_NIGHTS` before a suspect's own."""
+    groups: dict[str, list[Suspect]] = {}
+    for each, series in sorted(of_setup, key=lambda each: each[0].change.nights, reverse=True):
+        known = [point.night for point in series.valid]
+        own = each.good_run_id
+        near = known[max(0, known.index(own) - _SHARED_NIGHTS) : known.index(own)] if own in known else []
+        good = next((night for night in groups if night in near), own)
+        groups.setdefault(good, []).append(replace(each, good_run_id=good))
+    return list(groups.values())
+
+
+def _worth(group: Sequence[Suspect]) -> float:
+    """Evidence for the cost of a deployment: a start, which takes about as long as a cell, and the cells.
+
+    What took another series' place is no evidence of anything, and goes last.
+    """
+    evidence = sum(1.0 if each.predecessor is not None else _evidence(each.change) for each in group)
+    return evidence / (1.0 + len({_cell(each.key) for each in group}))
 
 
 def suspect_of(seen: Seen) -> Suspect | None:
@@ -182,8 +244,10 @@ def suspect_of(seen: Seen) -> Suspect | None:
 def decided_before(records: Iterable[JudgementRecord]) -> dict[SeriesKey, JudgementRecord]:
     """The newest decision of each series that spares it a re-run, of earlier judgements in order of their nights.
 
-    A change that a re-run refuted (and so `Verdict.OK`), or of which the machine was found to be the cause. It stands
-    until the change grows, history becomes sure of it, or another takes its place.
+    A change that a re-run refuted (and so `Verdict.OK`), or could not decide where history was not sure either, or of
+    which the machine was found to be the cause. It stands until the change grows, history becomes sure of it, or
+    another takes its place; the undecided until history is surer by `_SURER`, too. One for which there was no time is
+    not here.
     """
     return {
         SeriesKey(record.suite, record.fingerprint, record.metric): record
@@ -191,9 +255,13 @@ def decided_before(records: Iterable[JudgementRecord]) -> dict[SeriesKey, Judgem
         if record.change is not None
         and (
             record.verdict is Verdict.ENVIRONMENT
-            or (record.verdict is Verdict.OK and record.confirmation_id is not None)
+            or (record.verdict is Verdict.OK and (record.confirmation_id is not None or _undecided(record)))
         )
     }
+
+
+def _undecided(record: JudgementRecord) -> bool:
+    return record.confirmation_id is None and record.detail.startswith(UNDECIDED)
 
 
 def same_change(change: Change, earlier: Change, points: Sequence[Point]) -> bool:
@@ -252,11 +320,12 @@ def _changed(
     each: NightSeries, change: Change, policy: JudgePolicy, machine: Machine, before: JudgementRecord | None
 ) -> Seen:
     metric = each.key.metric
-    if before is not None and (before.change is None or not _decided(change, before.change, each)):
+    if before is not None and not _decided(change, before, each):
         before = None
     if machine.explains(change, metric.direction, policy.effect(metric)):
         detail = f"the machine changed: {machine.words}"
-        return Seen(each, Verdict.ENVIRONMENT, detail, change, explained=True, before=before)
+        decided = None if before is None or _undecided(before) else before
+        return Seen(each, Verdict.ENVIRONMENT, detail, change, explained=True, before=decided)
     if not change.worse(metric.direction):
         return Seen(each, Verdict.IMPROVED if change.firm else Verdict.OK, _unsure(change), change)
     if before is not None:
@@ -265,15 +334,21 @@ def _changed(
     return Seen(each, verdict, _unsure(change), change, rerun=policy.confirm.enabled)
 
 
-def _decided(change: Change, earlier: Change, each: NightSeries) -> bool:
+def _decided(change: Change, before: JudgementRecord, each: NightSeries) -> bool:
     """Whether an earlier night's decision still stands: nothing new is known since then."""
-    grown = abs(math.log(change.ratio)) > _LARGER * abs(math.log(earlier.ratio))
-    return same_change(change, earlier, each.history.points) and not grown and (earlier.firm or not change.firm)
+    earlier = before.change
+    if earlier is None or not same_change(change, earlier, each.history.points):
+        return False
+    if abs(math.log(change.ratio)) > _LARGER * abs(math.log(earlier.ratio)) or (change.firm and not earlier.firm):
+        return False
+    return not _undecided(before) or (not change.firm and change.p_value * _SURER > earlier.p_value)
 
 
 def _again(each: NightSeries, change: Change, before: JudgementRecord) -> Seen:
     if before.verdict is Verdict.ENVIRONMENT:
         detail = f"as on {before.run_id}: {before.detail}"
+    elif _undecided(before):
+        return Seen(each, before.verdict, f"on {before.run_id} {before.detail}", change, before=before)
     else:
         detail = f"this change was refuted on {before.run_id}: {before.detail}"
     return Seen(each, before.verdict, _once(detail), change, before=before)

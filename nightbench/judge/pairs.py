@@ -16,6 +16,15 @@ repeated confidence interval (Jennison & Turnbull, JRSS B 51, 1989), so stopping
 though. So from eight pairs on a quarter of each look's error goes to a second interval, about the mean without the
 smallest and the largest ratio (Yuen, Biometrika 61, 1974), and the shorter of both counts.
 
+**Giving up.** Most of what is suspected is not there, and pairs spent on it are kept from what is. Where history was
+not sure and last-good is as it was, two pairs of which neither is worse by the effect end it; and each look but the
+last asks how likely the pairs so far make a confirmation at the last one: the predictive power of Spiegelhalter,
+Freedman & Blackburn (Controlled Clinical Trials 7, 1986), the mean of the pairs to come being Student's t about that of
+those at hand. Below `_LEAST_POWER` it ends there. It is *unconfirmable* then; of a firm change that may be an alert,
+which is why those go on. And what history claims is *refuted* by an interval that holds not half of it. None of this
+can confirm anything, nor does any look get error that an earlier one left: it only lowers the probability of a false
+confirmation.
+
 What that costs and buys is measured in ``docs/judge.md``.
 """
 
@@ -38,6 +47,14 @@ _REPORTED_ERROR = 0.025
 _TRIM_FROM = 8
 """Pairs: of fewer, a mean without its two ends has too few degrees of freedom to be of use."""
 _TRIM_SHARE = 0.25
+_LEAST_POWER = 0.1
+"""A re-run goes on while this much is left of its chance to confirm at the last look."""
+_GLANCE = 2
+"""Pairs, one ABBA block. Where nothing changed and pairs scatter by one and a half effects, neither is worse by the
+effect more often than not; where they are three effects worse, once in a few hundred times."""
+_CLAIMED = 0.5
+"""Of the logarithm of the change that history shows, which is often too large where noise has made it show: what is
+larger than the least effect and smaller than this is another change than the one in question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +95,7 @@ class _Interval:
 
 def looks(policy: ConfirmPolicy) -> tuple[int, ...]:
     """The numbers of pairs that are looked at: whole ABBA blocks from ``min_pairs`` on, and ``max_pairs``."""
-    most = max(policy.min_pairs, policy.max_pairs)
+    most = policy.max_pairs
     return (*(n for n in range(policy.min_pairs, most) if n % 2 == 0), most)
 
 
@@ -89,9 +106,10 @@ def decide(
 
     *confirmed*: the interval, of error ``policy.false_confirm_p`` over all looks, lies wholly on the worse side of 1,
     and the estimate is at least ``effect``, a relative change, worse. *refuted*: the 95 % interval holds nothing as bad
-    as ``effect``. *environment*: the same, but last-good is now itself worse than its history by more than ``effect``;
-    at the ``last`` pair it is enough that the estimate is within ``effect`` and the interval rules out the change that
-    history shows. *unconfirmable*: none of these at the ``last`` pair.
+    as ``effect``, or as half of the ``change``. *environment*: the interval holds nothing as bad as ``effect``, but
+    last-good is now itself worse than its history by more than ``effect``; it is enough that the estimate is within
+    ``effect`` and the interval rules out half of the change that history shows, at the ``last`` pair the whole of it.
+    *unconfirmable*: none of these at the ``last`` pair, or there is hardly a chance left for the first.
 
     `ValueError` if there is no pair at all.
     """
@@ -99,29 +117,52 @@ def decide(
         raise ValueError("there is no pair to decide from")
     count, planned = len(pairs), looks(policy)
     last = last or count >= planned[-1]
-    if not last and count not in planned:
-        return None
-    if count < planned[0]:
-        detail = f"{_pairs(count)} measured, and the first look is at {planned[0]}"
-        return Decision(Outcome.UNCONFIRMABLE, _without_bounds(pairs), detail)
     sign = 1.0 if direction is Direction.LOWER else -1.0
     worse = [sign * math.log(pair.tonight / pair.good) for pair in pairs]
+    news, good = _log_of(effect, direction), median(pair.good for pair in pairs)
+    moved = _moved(good, change.before, direction, effect)
+    may_give_up = not (last or moved or change.firm)
+    if count < planned[0]:
+        return _too_few(pairs, planned[0], last=last, none_is_worse=may_give_up and max(worse) < news)
+    if not last and count not in planned:
+        return None
     share = _share(count, planned, last=last)
     strict, shown = (_interval(worse, error * share) for error in (policy.false_confirm_p, _REPORTED_ERROR))
-    ratio, news = _ratio(shown, sign), _log_of(effect, direction)
+    ratio = _ratio(shown, sign)
     detail = f"changed by {_words(ratio)} over {_pairs(count)}"
+    outcome = _outcome(strict, shown, news, sign * math.log(change.ratio), moved=moved, last=last)
+    if outcome is Outcome.ENVIRONMENT:
+        detail += f", and what was good has itself changed by {good / change.before.value - 1.0:+.1%}"
+    elif outcome is Outcome.REFUTED and shown.high >= news:
+        detail += ", not half of what history shows"
+    elif outcome is None and (last or (may_give_up and _hopeless(worse, news, policy, planned))):
+        outcome = Outcome.UNCONFIRMABLE
+        detail += f", which neither shows nor rules out {effect:.0%}"
+        detail += "" if last else f"; {planned[-1]} pairs would hardly tell"
+    return None if outcome is None else Decision(outcome, ratio, detail)
+
+
+def _too_few(pairs: Sequence[Pair], first_look: int, *, last: bool, none_is_worse: bool) -> Decision | None:
+    """Before the first look."""
+    if last:
+        detail = f"{_pairs(len(pairs))} measured, and the first look is at {first_look}"
+    elif none_is_worse and len(pairs) == _GLANCE:
+        detail = f"none of {_pairs(len(pairs))} is worse by the least effect, so no more were measured"
+    else:
+        return None
+    return Decision(Outcome.UNCONFIRMABLE, _without_bounds(pairs), detail)
+
+
+def _outcome(
+    strict: _Interval, shown: _Interval, news: float, claimed: float, *, moved: bool, last: bool
+) -> Outcome | None:
+    """``claimed`` by history, as ``news`` on the scale where worse is above 0."""
     if strict.low > 0.0 and strict.centre >= news:
-        return Decision(Outcome.CONFIRMED, ratio, detail)
-    good = median(pair.good for pair in pairs)
-    moved = _moved(good, change.before, direction, effect)
-    ruled_out = shown.high < sign * math.log(change.ratio) and abs(shown.centre) < news
-    if moved and (shown.high < news or (last and ruled_out)):
-        itself = f"{detail}, and what was good has itself changed by {good / change.before.value - 1.0:+.1%}"
-        return Decision(Outcome.ENVIRONMENT, ratio, itself)
-    if shown.high < news:
-        return Decision(Outcome.REFUTED, ratio, detail)
-    unsure = Decision(Outcome.UNCONFIRMABLE, ratio, f"{detail}, which neither shows nor rules out {effect:.0%}")
-    return unsure if last else None
+        return Outcome.CONFIRMED
+    if not moved:
+        return Outcome.REFUTED if shown.high < max(news, _CLAIMED * claimed) else None
+    another = abs(shown.centre) < news and shown.high < claimed * (1.0 if last else _CLAIMED)
+    return Outcome.ENVIRONMENT if shown.high < news or another else None
 
 
 def _share(count: int, planned: Sequence[int], *, last: bool) -> float:
@@ -140,6 +181,26 @@ def _interval(values: Sequence[float], error: float) -> _Interval:
     plain = _student(values, count, error * (1.0 - _TRIM_SHARE))
     trimmed = _trimmed(values, error * _TRIM_SHARE)
     return min(plain, trimmed, key=lambda each: each.half)
+
+
+def _hopeless(worse: Sequence[float], news: float, policy: ConfirmPolicy, planned: Sequence[int]) -> bool:
+    """Whether the last look would confirm with a probability below `_LEAST_POWER`, the scatter staying what it is.
+
+    That must hold without the smallest ratio as well: it may be the wild one that hides a change.
+    """
+    most = planned[-1]
+    error = policy.false_confirm_p * _share(most, planned, last=True)
+    return all(_power_is_gone(values, news, most, error) for values in (worse, sorted(worse)[1:]))
+
+
+def _power_is_gone(values: Sequence[float], news: float, most: int, error: float) -> bool:
+    """Of the mean over all ``most`` pairs, what is at hand is known and the rest scatters about the mean at hand."""
+    count = len(values)
+    mean = math.fsum(values) / count
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
+    asked = max(news, _quantile(error, most - 1) * deviation / math.sqrt(most))
+    reach = _quantile(_LEAST_POWER, count - 1) * deviation * math.sqrt(1.0 / count - 1.0 / most)
+    return mean + reach < asked
 
 
 def _student(values: Sequence[float], count: int, error: float) -> _Interval:

@@ -30,8 +30,8 @@ class ConfirmPolicy(Strict):
     def _can_be_decided(self) -> Self:
         if self.max_pairs < self.min_pairs:
             raise ValueError(
-                f"max_pairs is {self.max_pairs} and min_pairs {self.min_pairs}, so nothing would ever be decided; raise "
-                "max_pairs"
+                f"max_pairs is {self.max_pairs} and min_pairs {self.min_pairs}, so nothing would ever be decided; "
+                "raise max_pairs"
             )
         return self
 

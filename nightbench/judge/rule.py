@@ -44,12 +44,14 @@ def suspect(
     effect: float,
     policy: JudgePolicy,
     anchor: Estimate | None = None,
+    watch_p: float | None = None,
 ) -> Change | None:
     """What history says of tonight, the last of ``points``, which are oldest first.
 
-    ``None`` where nothing is as unlikely as ``policy.confirm.watch_p``, where there are fewer valid nights than
-    ``policy.min_nights`` before tonight, or where tonight itself is doubted. Changes to better are returned as
-    well: `Change.worse` tells. Doubted nights, and values without a logarithm, are as if they had never been.
+    ``None`` where nothing is as unlikely as ``watch_p``, the policy's unless another is given, where there are fewer
+    valid nights than ``policy.min_nights`` before tonight, or where tonight itself is doubted. Changes to better are
+    returned as well: `Change.worse` tells. Doubted nights, and values without a logarithm, are as if they had never
+    been.
     """
     if not points or not _valid(points[-1]):
         return None
@@ -58,7 +60,7 @@ def suspect(
     if window < 1:
         return None
     logs = np.log([point.value for point in valid])
-    shift = _shift(valid, logs, window, effect, policy)
+    shift = _shift(valid, logs, window, effect, policy, policy.confirm.watch_p if watch_p is None else watch_p)
     if shift is not None and shift.firm:
         return shift
     crept = None if anchor is None else drift(valid, logs, direction, effect, policy, anchor)
@@ -83,7 +85,12 @@ def _level(valid: Sequence[Point], policy: JudgePolicy) -> Estimate | None:
 
 
 def _shift(
-    valid: Sequence[Point], logs: NDArray[np.float64], window: int, effect: float, policy: JudgePolicy
+    valid: Sequence[Point],
+    logs: NDArray[np.float64],
+    window: int,
+    effect: float,
+    policy: JudgePolicy,
+    watch_p: float,
 ) -> Change | None:
     base = logs[:-window][-policy.baseline_nights :]
     noise = scatter(base)
@@ -93,7 +100,7 @@ def _shift(
     way = max((0, 1), key=lambda each: (firms[each], strongest[each]))
     firm = firms[way]
     p_value = min(1.0, _OVERSHOOT * math.exp(-strongest[way]))
-    if p_value > policy.confirm.watch_p and not firm:
+    if p_value > watch_p and not firm:
         return None
     least = 2 if firm else 1
     nights = int(evidence.plain[way, least - 1 :].argmax()) + least
@@ -107,7 +114,7 @@ def _shift(
         nights=nights,
         before=estimate(before, scatter(before)),
         after=estimate(after, noise),
-        p_value=min(p_value, policy.confirm.watch_p),
+        p_value=min(p_value, policy.confirm.watch_p) if firm else p_value,
         firm=firm,
     )
 

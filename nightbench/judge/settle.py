@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nightbench.judge.alert import Member
-from nightbench.judge.night import SETTLED_NIGHTS, NightSeries, Seen
+from nightbench.judge.night import SETTLED_NIGHTS, UNDECIDED, NightSeries, Seen
 from nightbench.judge.policy import JudgePolicy
 from nightbench.judge.rule import anchor_of
 from nightbench.judge.series import SeriesKey
@@ -15,6 +15,7 @@ from nightbench.record import ConfirmationRecord, JudgementRecord
 __all__ = ["Settled", "settle"]
 
 _NO_TIME = "no re-run decided it: the time for re-runs was spent"
+_NOT_LOOKED_INTO = "no re-run decided it"
 _NOT_ASKED = "no re-run decided it: `confirm` is off"
 
 
@@ -78,7 +79,7 @@ def _verdict(seen: Seen, decided: ConfirmationRecord | None, policy: JudgePolicy
             return Verdict.ENVIRONMENT, decided.detail
         case Outcome.UNCONFIRMABLE:
             # One of which history was not sure is left at that.
-            return seen.verdict, f"no re-run could decide it: {decided.detail}"
+            return seen.verdict, f"{UNDECIDED if decided.pairs else _NOT_LOOKED_INTO}: {decided.detail}"
 
 
 def _decided_by(seen: Seen, decided: ConfirmationRecord | None) -> str | None:

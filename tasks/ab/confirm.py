@@ -71,9 +71,9 @@ def confirm_all(
 ) -> list[ConfirmationRecord]:
     """Decide every suspect by re-runs, as far as ``budget_ns`` goes; one record each, which are on record too.
 
-    The firmest go first. The first group has all the pairs it takes; another is begun only while there is time for its
-    first look, and gets its last look when the time is over. Raises `tasks.session.Cancelled` when the run is asked to
-    stop; nothing is left running then.
+    They go in the order given. The first group has all the pairs it takes; another is begun only while there is time
+    for its first look, and gets its last look when the time is over. Raises `tasks.session.Cancelled` when the run is
+    asked to stop; nothing is left running then.
     """
     began_ns = time.monotonic_ns()
     results: list[ConfirmationRecord] = []
@@ -90,14 +90,9 @@ def confirm_all(
 
 
 def _grouped(session: Session, suspects: Iterable[Suspect]) -> list[_Group]:
-    """The firm first, then the largest changes for their effect, then the least likely to be chance."""
-
-    def rank(suspect: Suspect) -> tuple[bool, float, float]:
-        effect = session.suite.judge.effect(suspect.key.metric)
-        return not suspect.change.firm, -abs(suspect.change.ratio - 1.0) / effect, suspect.change.p_value
-
+    """In the order given (`nightbench.judge.night.suspects_of`), each group where its first suspect is."""
     found: dict[tuple[Setup, str], list[Suspect]] = {}
-    for suspect in sorted(suspects, key=rank):
+    for suspect in suspects:
         found.setdefault((suspect.cell.setup, suspect.good_run_id), []).append(suspect)
     # Not the session's own plan: a resumed run's lacks what was done.
     planned = resolve(session.suite, session.catalog, session.suite.name).cells

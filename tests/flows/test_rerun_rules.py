@@ -207,16 +207,15 @@ def test_what_shares_a_setup_and_a_good_night_shares_its_deployments(night: Nigh
     assert spooled == found
 
 
-def test_the_firmest_and_largest_go_first(night: Night) -> None:
-    watched = suspect(cell_of(), ratio=1.5, firm=False)
-    small, large = suspect(cell_of("onnxruntime"), ratio=1.05), suspect(cell_of("pytorch", 2), good="n0", ratio=1.2)
-    night.confirm(watched, small, large)
-    assert [group[0] for group in night.groups] == [each.key.fingerprint for each in (large, small, watched)]
+def test_they_go_in_the_order_that_the_night_gave_them(night: Night) -> None:
+    first, second, third = suspect(cell_of()), suspect(cell_of("onnxruntime")), suspect(cell_of(), good="n0")
+    night.confirm(first, second, third, suspect(cell_of(concurrency=2)))
+    assert [group[0] for group in night.groups] == [each.key.fingerprint for each in (first, second, third)]
 
 
 def test_one_group_is_always_decided_and_the_rest_as_time_goes(night: Night) -> None:
     first, second = suspect(cell_of(), ratio=1.2), suspect(cell_of("onnxruntime"))
-    found = night.confirm(second, first, budget_ns=0)
+    found = night.confirm(first, second, budget_ns=0)
     assert [each.outcome for each in found] == [Outcome.CONFIRMED, Outcome.UNCONFIRMABLE]
     assert (found[1].fingerprint, found[1].detail) == (second.key.fingerprint, "no time was left tonight")
     assert len(night.groups) == 1

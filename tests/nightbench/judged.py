@@ -173,7 +173,12 @@ def steady(seed: int = 0, level: float = 100.0) -> list[float]:
 
 
 def plain_suspect(
-    known: Sequence[Point], direction: Direction, effect: float, policy: JudgePolicy, anchor: Estimate | None = None
+    known: Sequence[Point],
+    direction: Direction,
+    effect: float,
+    policy: JudgePolicy,
+    anchor: Estimate | None = None,
+    watch_p: float | None = None,
 ) -> Change | None:
     """A rule simple enough to reckon with: the newest nights that all lie beyond the effect, firm from two on.
 

@@ -1,6 +1,6 @@
 """One night judged as a whole, before and after its re-runs, on made-up histories."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -74,14 +74,102 @@ def test_what_got_slower_is_suspected_and_re_run() -> None:
     assert suspect.cell.setup.server == "triton"
 
 
-def test_the_firm_and_large_are_re_run_first() -> None:
-    likely = Change("a", "b", 1, Estimate(1.0), Estimate(1.5), 0.01, firm=False)
-    seen = [
-        replace(alone(series(slower(by=by), server=name)), detail="")
-        for name, by in (("small", 1.1), ("large", 1.2), ("middle", 1.15))
+def weak(of: Seen, p_value: float) -> Seen:
+    assert of.change is not None
+    return replace(of, change=replace(of.change, p_value=p_value, firm=False), rerun=True)
+
+
+def order(seen: Sequence[Seen]) -> list[str]:
+    return [each.cell.setup.server for each in suspects_of(seen)]
+
+
+def test_the_surest_setups_are_re_run_first() -> None:
+    a, b, c = (alone(series(slower(), server=name)) for name in ("a", "b", "c"))
+    assert order([weak(a, 0.01), weak(b, 1e-5), weak(c, 1e-3)]) == ["b", "c", "a"]
+
+
+def test_a_cell_whose_series_agree_goes_before_a_lone_one() -> None:
+    lone = weak(alone(series(slower(), server="lone")), 0.02)
+    both = [
+        weak(alone(series(slower(), server="both")), 0.04),
+        weak(alone(series(slower(by=0.87), server="both", metric=Metric.THROUGHPUT_RPS)), 0.05),
     ]
-    order = [each.cell.setup.server for each in suspects_of([replace(seen[2], change=likely), *seen[:2]])]
-    assert order == ["large", "small", "middle"]
+    assert order([lone, *both]) == ["both", "both", "lone"]
+    # The same from two cells takes more time, and is no sooner.
+    apart = [both[0], weak(alone(series(slower(), server="both", model="another")), 0.05)]
+    assert order([lone, *apart])[0] == "lone"
+
+
+def test_what_one_setup_shows_of_near_nights_is_compared_with_one_good_night() -> None:
+    late, early = alone(series(slower(3))), alone(series(slower(5, by=0.87), metric=Metric.THROUGHPUT_RPS))
+    old = alone(series(slower(12), metric=Metric.TTFT_P50_NS))
+    good = {each.key.metric: each.good_run_id for each in suspects_of([late, early, old])}
+    assert early.change is not None
+    assert old.change is not None
+    assert good[Metric.LATENCY_P50_NS] == good[Metric.THROUGHPUT_RPS] == early.change.last_before
+    assert good[Metric.TTFT_P50_NS] == old.change.last_before
+
+
+def hinting(monkeypatch: pytest.MonkeyPatch, p_values: Mapping[Metric, float]) -> set[Metric]:
+    """What is kept of one cell whose series show these."""
+    night = [series(slower(by=0.87 if metric is Metric.THROUGHPUT_RPS else 1.15), metric=metric) for metric in p_values]
+    known = iter(night)
+
+    def rule(*_: object, watch_p: float | None = None) -> Change | None:
+        each = next(known)
+        seen = alone_change[each.key]
+        p_value = p_values[each.key.metric]
+        return replace(seen, p_value=p_value, firm=False) if p_value <= (watch_p or 0.02) else None
+
+    alone_change = changes_of(night, POLICY)
+    monkeypatch.setattr("nightbench.judge.night.suspect", lambda *given: rule(watch_p=given[-1]))
+    return {key.metric for key in changes_of(night, POLICY)}
+
+
+@pytest.mark.parametrize(
+    ("p_values", "kept"),
+    [((0.02, 0.15), 2), ((0.03,), 0), ((0.07, 0.07), 2), ((0.1, 0.1), 0), ((0.17, 0.17, 0.17), 3), ((0.05, 0.3), 0)],
+)
+def test_a_cell_is_re_run_for_what_its_series_say_together(
+    monkeypatch: pytest.MonkeyPatch, p_values: tuple[float, ...], kept: int
+) -> None:
+    metrics = (Metric.LATENCY_P50_NS, Metric.THROUGHPUT_RPS, Metric.TTFT_P50_NS)
+    assert len(hinting(monkeypatch, dict(zip(metrics, p_values, strict=False)))) == kept
+
+
+def undecided_before(pairs: int, p_value: float = 0.01) -> JudgementRecord:
+    """Of the night before: a change that history was not sure of, and a re-run of ``pairs`` that came to nothing."""
+    seen = replace(weak(alone(series(slower())), p_value), verdict=Verdict.OK)
+    found = {key: replace(each, pairs=pairs) for key, each in decision(seen, Outcome.UNCONFIRMABLE).items()}
+    (record,) = settle(TONIGHT, [seen], found, POLICY).judgements
+    return replace(record, run_id=NIGHTS[-2])
+
+
+def again(monkeypatch: pytest.MonkeyPatch, before: JudgementRecord, p_value: float, by: float = 1.0) -> Seen:
+    change = before.change
+    assert change is not None
+    tonight = replace(change, p_value=p_value, after=Estimate(change.after.value * by))
+    monkeypatch.setattr("nightbench.judge.night.suspect", lambda *_: tonight)
+    return alone(series(slower()), [before])
+
+
+def test_what_was_looked_into_in_vain_waits_until_history_knows_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = undecided_before(pairs=2)
+    waiting = again(monkeypatch, before, 0.008)
+    assert (waiting.verdict, waiting.rerun) == (Verdict.OK, False)
+    assert waiting.detail == "on night-38 no re-run could decide it: as pairs show"
+    assert again(monkeypatch, before, 0.0008).rerun, "ten times as sure"
+    assert again(monkeypatch, before, 0.008, by=1.1).rerun, "it grew"
+
+
+def test_the_newest_re_run_is_remembered_and_not_the_nights_that_it_spared(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = undecided_before(pairs=2)
+    (spared,) = settle(TONIGHT, [again(monkeypatch, before, 0.002)], {}, POLICY).judgements
+    assert decided_before([before, spared]) == decided_before([before])
+
+
+def test_what_there_was_no_time_for_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert again(monkeypatch, undecided_before(pairs=0), 0.01).rerun
 
 
 def test_confirmed_is_regressed_and_becomes_the_baseline() -> None:

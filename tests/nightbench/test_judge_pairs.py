@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -45,7 +46,7 @@ def night(draw: Callable[[], float], effect: float = EFFECT) -> Decision:
 def test_whole_abba_blocks_are_looked_at_and_the_last_pair() -> None:
     assert looks(POLICY) == (4, 6, 8, 10)
     assert looks(ConfirmPolicy(min_pairs=3, max_pairs=7)) == (4, 6, 7)
-    assert looks(ConfirmPolicy(min_pairs=5, max_pairs=2)) == (5,)
+    assert looks(ConfirmPolicy(min_pairs=5, max_pairs=5)) == (5,)
 
 
 def test_a_clear_slowdown_is_confirmed_at_the_first_look() -> None:
@@ -80,7 +81,60 @@ def test_equal_sides_that_are_both_slow_are_the_environment() -> None:
 def test_noisy_sides_that_are_both_slow_are_the_environment_once_the_change_is_ruled_out() -> None:
     noisy = [1.03, 0.97, 1.04, 0.96, 1.05, 0.95, 1.04, 0.96, 1.03, 0.97]
     assert at_last(noisy, good=110.0).outcome is Outcome.ENVIRONMENT
-    assert at_last(noisy).outcome is Outcome.UNCONFIRMABLE
+    # Beside a good side that is as it was, nothing half as large as what history shows is left.
+    refuted = at_last(noisy)
+    assert refuted.outcome is Outcome.REFUTED
+    assert "not half of what history shows" in refuted.detail
+    small = replace(SLOWER, after=Estimate(105.0))
+    unsure = decide(of(noisy), Direction.LOWER, EFFECT, POLICY, small, last=True)
+    assert unsure is not None
+    assert unsure.outcome is Outcome.UNCONFIRMABLE
+
+
+def watched(ratios: Sequence[float], good: float = 100.0) -> Decision | None:
+    """Of a change that history is not sure of."""
+    return decide(of(ratios, good), Direction.LOWER, EFFECT, POLICY, replace(SLOWER, firm=False), last=False)
+
+
+def test_two_pairs_without_a_worse_one_are_enough_where_history_is_not_sure() -> None:
+    ended = watched([0.97, 1.02])
+    assert ended is not None
+    assert ended.outcome is Outcome.UNCONFIRMABLE
+    assert "no more were measured" in ended.detail
+    assert watched([0.97, 1.04]) is None
+    assert watched([0.97, 1.02], good=110.0) is None, "the machine may be the cause, which more pairs show"
+    assert decide(of([0.97, 1.02]), Direction.LOWER, EFFECT, POLICY, SLOWER, last=False) is None, "it is firm"
+
+
+def test_a_re_run_ends_once_it_can_hardly_confirm() -> None:
+    ended = watched([1.03, 0.98, 0.97, 0.99])
+    assert ended is not None
+    assert ended.outcome is Outcome.UNCONFIRMABLE
+    assert "10 pairs would hardly tell" in ended.detail
+    assert watched([1.06, 1.0, 1.07, 1.05]) is None
+    # The one pair that says otherwise may be a wild one.
+    assert watched([1.1, 1.11, 1.09, 0.8]) is None
+
+
+def test_giving_up_costs_little_of_what_is_there() -> None:
+    """Of the same pairs, those of a firm change are never given up."""
+    rng, lost, nights, short = np.random.default_rng(23), 0, 400, 0
+    for true in (math.log(1.1), 0.0):
+        for draws in rng.normal(true, 0.045, (nights, 10)):
+            found = []
+            for change in (SLOWER, replace(SLOWER, firm=False)):
+                for count in range(1, 11):
+                    decision = decide(of(np.exp(draws[:count])), Direction.LOWER, EFFECT, POLICY, change, last=False)
+                    if decision is not None:
+                        break
+                assert decision is not None
+                found.append((decision.outcome, count))
+            (sure, _), (unsure, pairs) = found
+            assert unsure is not Outcome.CONFIRMED or sure is Outcome.CONFIRMED, "giving up confirms nothing"
+            lost += sure is Outcome.CONFIRMED and unsure is not Outcome.CONFIRMED
+            short += true == 0.0 and pairs <= 4
+    assert lost <= 0.02 * nights
+    assert short >= 0.6 * nights
 
 
 def test_a_true_change_that_is_no_news_is_not_confirmed() -> None:
@@ -182,7 +236,7 @@ def test_what_is_confirmed_is_worse_by_the_effect_and_what_is_refuted_cannot_be(
         assert decision.ratio.low > 1.0
         assert decision.ratio.value >= 1.0 + EFFECT
     if decision.outcome is Outcome.REFUTED:
-        assert decision.ratio.high < 1.0 + EFFECT
+        assert decision.ratio.high < max(1.0 + EFFECT, math.sqrt(SLOWER.ratio))
 
 
 def modes(random: Random) -> Callable[[], float]:
