@@ -96,9 +96,9 @@ class Message:
 def message(morning: Morning) -> Message | None:
     """The message of a night; ``None`` where it has nothing to say.
 
-    What makes a night speak: an alert that it opened, one that is found again and that nobody has acknowledged, one that
-    is over; and that it could not be judged, since silence means that all is well. An acknowledged alert alone keeps
-    silent, for that is what acknowledging is for; it is counted where there is a message anyway.
+    What makes a night speak: an alert that it opened, one that is found again and that nobody has acknowledged, one
+    that is over; and that it could not be judged, since silence means that all is well. An acknowledged alert alone
+    keeps silent, for that is what acknowledging is for; it is counted where there is a message anyway.
     """
     if not (morning.new or morning.continuing or morning.recovered or morning.failure):
         return None
