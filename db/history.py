@@ -93,14 +93,12 @@ WITH this AS (
     WHERE runs.status = 'completed' AND runs.started_at < this.started_at
 ), now AS (
     SELECT DISTINCT suite, fingerprint FROM series_points WHERE run_id = :run_id
+), old AS (
+    SELECT run_id FROM earlier ORDER BY started_at DESC, run_id OFFSET :young
 ), new AS (
-    -- New is also what has had no valid night yet, up to its third: a doubted one must not cost it its predecessor.
     SELECT suite, fingerprint FROM now
     WHERE NOT EXISTS (
-        SELECT FROM series_points AS point JOIN earlier USING (run_id)
-        WHERE point.suite = now.suite AND point.fingerprint = now.fingerprint AND point.doubts = '{}'
-    ) AND 3 >= (
-        SELECT count(DISTINCT run_id) FROM series_points AS point JOIN earlier USING (run_id)
+        SELECT FROM series_points AS point JOIN old USING (run_id)
         WHERE point.suite = now.suite AND point.fingerprint = now.fingerprint
     )
 ), last AS (
@@ -245,15 +243,16 @@ def set_baselines(connection: Connection, rows: Sequence[Baseline]) -> None:
     connection.execute(again, given)
 
 
-def predecessors(connection: Connection, run_id: str, nights: int) -> dict[SeriesKey, Predecessor]:
-    """For tonight's series that are new: the one of the last completed night that each goes on from, if any.
+def predecessors(connection: Connection, run_id: str, nights: int, young: int = 0) -> dict[SeriesKey, Predecessor]:
+    """For tonight's series that are new, or no older than the ``young`` completed nights before: the one that each goes
+    on from, of the last night before any of them was there, if any.
 
     `nightbench.judge.succession` says which. The history is the predecessor's own, as of its last night.
     """
     gone: dict[str, Case] = {}
     new: dict[str, Case] = {}
     last = ""
-    for night, fields in connection.execute(_COMINGS_AND_GOINGS, {"run_id": run_id}):
+    for night, fields in connection.execute(_COMINGS_AND_GOINGS, {"run_id": run_id, "young": young}):
         (new if night is None else gone)[fields["fingerprint"]] = case_of(fields)
         last = night or last
     successors = {old: name for name, old in successions(gone, new).items()}

@@ -33,10 +33,10 @@ class JudgingStore(Database):
         with self._transaction() as connection:
             return history.series_of(connection, run_id, nights)
 
-    def predecessors(self, run_id: str, nights: int) -> dict[SeriesKey, Predecessor]:
+    def predecessors(self, run_id: str, nights: int, young: int = 0) -> dict[SeriesKey, Predecessor]:
         """For this run's series that are new: the one of the last completed night that each goes on from, if any."""
         with self._transaction() as connection:
-            return history.predecessors(connection, run_id, nights)
+            return history.predecessors(connection, run_id, nights, young)
 
     def set_baselines(self, rows: Sequence[Baseline]) -> None:
         """Let series be their own history from a night on. Of several settings of one series the last one counts."""

@@ -97,9 +97,13 @@ class Story:
         found: list[dict[str, Any]] = json.loads(self.call("alerts", "--all", "--json"))["alerts"]
         return found
 
+    def regressions(self) -> list[int]:
+        """The alerts of regressions, by number."""
+        return [alert["number"] for alert in self.alerts() if alert["finding"]["kind"] == "regression"]
+
     def tell_alerts(self) -> None:
         for alert in self.alerts():
-            self.say(f"alert {alert['number']}, {alert['state']}: {alert['title']}")
+            self.say(f"alert {alert['number']}, {alert['state']}: {alert['finding']['title']}")
 
 
 def main() -> None:
@@ -137,12 +141,11 @@ def _tell(story: Story, garden: Garden, quiet_nights: int, slower_by: float) -> 
     story.say(f"planted: {NAMES[0]} computes {slower_by:.0%} longer, and one of its packages has another version")
     for _ in range(3):
         story.night("with the plant")
-        if any(alert["kind"] == "regression" for alert in story.alerts()):
+        if story.regressions():
             break
     story.tell_alerts()
-    regressions = [alert for alert in story.alerts() if alert["kind"] == "regression"]
-    if regressions:
-        story.say("bisect: " + story.call("bisect", str(regressions[0]["number"])).strip().splitlines()[-1])
+    for number in story.regressions():
+        story.say("bisect: " + story.call("bisect", str(number), good=(0, 3)).strip().splitlines()[-1])
     garden.mend()
     story.say("mended")
     for _ in range(3):

@@ -10,7 +10,7 @@ from nightbench.judge.life import AlertPrecision
 from nightbench.judge.policy import JudgePolicy
 from nightbench.judge.series import SeriesKey
 from nightbench.judge.verdict import Verdict
-from nightbench.judge.words import MARKDOWN, PLAIN, Pen, change, count, figure, metric_name, odds, one_line
+from nightbench.judge.words import MARKDOWN, PLAIN, Pen, change, count, figure, odds, one_line
 from nightbench.record import ConfirmationRecord, TrialRecord
 
 __all__ = ["DASHBOARD", "Links", "Message", "Morning", "message", "panel_url"]
@@ -184,9 +184,7 @@ def _member(member: Member, morning: Morning, pen: Pen) -> list[str]:
     metric, moved = member.key.metric, member.change
     before, after = figure(metric, moved.before), figure(metric, moved.after)
     said = change(metric.direction, Estimate(moved.ratio))
-    lines = [
-        f"{pen.text(member.label)}: {metric_name(metric)} {pen.text(before)} {pen.arrow} {pen.text(after)}, {said}"
-    ]
+    lines = [f"{pen.text(member.label)}: {pen.text(before)} {pen.arrow} {pen.text(after)}, {said}"]
     if member.ratio is not None:
         lines.append(f"re-run: {_pairs(member, morning)}{pen.text(change(metric.direction, member.ratio))}")
     return lines

@@ -95,7 +95,7 @@ class NightSeries:
     history: SeriesHistory
     """Tonight's point is its last."""
     predecessor: Predecessor | None = None
-    """Of a series that is new tonight."""
+    """Of a series that is young: the one whose place it took."""
 
     @property
     def server(self) -> str:
@@ -306,7 +306,7 @@ def _one(
     if held:
         return Seen(each, Verdict.REGRESSED, "still at the level that an alert is open about")
     nights = len(each.valid) - 1
-    if nights == 0 and each.predecessor is not None:
+    if each.predecessor is not None and nights < policy.min_nights and before is None:
         return _succession(each, each.predecessor, policy)
     if change is not None:
         return _changed(each, change, policy, machine, before)
@@ -365,15 +365,16 @@ def _once(detail: str) -> str:
 def _succession(each: NightSeries, predecessor: Predecessor, policy: JudgePolicy) -> Seen:
     """A new series against the one whose place it takes, so that a new exporter is no new beginning.
 
-    One night is too little for history to be sure of anything, and the next night belongs to another series: whatever
-    is worse than the predecessor's level by the effect is re-run, behind all else, with the largest p-value that is.
+    Its own history is too short to say anything, and would take what is slow for usual. So whatever is worse than the
+    predecessor's level by the effect is re-run, behind all else, with the largest p-value that is; and night after
+    night, until a re-run had the time to decide it or its own history is long enough.
     """
     history, metric = predecessor.history, each.key.metric
     known = [point for point in history.points if not point.doubted]
     level = level_of(history.points, policy)
     if level is None or not known:
         return Seen(each, Verdict.INSUFFICIENT, "new, and so was the series before it")
-    detail = "new tonight: the artifact or the options are others than before"
+    detail = "new: the artifact or the options are others than before"
     change = Change(each.tonight, known[-1].night, 1, level, each.figure, policy.confirm.watch_p, firm=False)
     if slowdown(change, metric.direction) <= math.log1p(policy.effect(metric)):
         return Seen(each, Verdict.OK, f"{detail}; no worse than those")

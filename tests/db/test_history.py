@@ -173,7 +173,7 @@ def test_what_is_ambiguous_or_another_experiment_has_no_predecessor(store: Store
     assert store.predecessors(run(2), 10) == {}
 
 
-def test_a_doubted_first_night_does_not_cost_a_series_its_predecessor(store: Store) -> None:
+def test_a_series_keeps_its_predecessor_while_it_is_young(store: Store) -> None:
     old, new = case(), replace(case(), artifact_sha256="e" * 64)
 
     def night(number: int, of: Case, doubts: tuple[str, ...] = ()) -> None:
@@ -188,7 +188,7 @@ def test_a_doubted_first_night_does_not_cost_a_series_its_predecessor(store: Sto
     night(5, new)
 
     def before(number: int) -> list[tuple[str, int]]:
-        found = store.predecessors(run(number), 10).values()
+        found = store.predecessors(run(number), 10, young=1).values()
         return [(each.key.fingerprint, len(each.history.points)) for each in found]
 
     assert before(3) == [(old.fingerprint, 3)]

@@ -75,13 +75,15 @@ class Book:
     def series_of(self, run_id: str, nights: int) -> dict[SeriesKey, SeriesHistory]:
         return {key: self._history(key, run_id, nights) for key in self.points[run_id]}
 
-    def predecessors(self, run_id: str, nights: int) -> dict[SeriesKey, Predecessor]:
-        last = sorted(self.points)[-2:][0]
-        return {
-            new: Predecessor(old, self._history(old, last, nights))
-            for new, old in self.heirs.items()
-            if new in self.points[run_id] and new not in self.points[last]
-        }
+    def predecessors(self, run_id: str, nights: int, young: int) -> dict[SeriesKey, Predecessor]:
+        earlier = [run for run in sorted(self.points) if run < run_id]
+        found = {}
+        for new, old in self.heirs.items():
+            known = [run for run in earlier if new in self.points[run]]
+            if new in self.points[run_id] and len(known) <= young:
+                last = [run for run in earlier if run not in known][-1]
+                found[new] = Predecessor(old, self._history(old, last, nights))
+        return found
 
     def canary_history(self, run_id: str, nights: int) -> dict[tuple[str, str], tuple[Point, ...]]:
         names = {name for found in self.canaries.values() for name in found}

@@ -200,6 +200,19 @@ def test_a_slower_exporter_is_compared_with_the_one_before(world: World) -> None
     assert [each.nights for each in again.alerts] == [2]
 
 
+def test_a_slower_exporter_that_no_re_run_had_time_for_is_compared_again_the_next_night(world: World) -> None:
+    newer = replace(A, artifact_sha256="f" * 64)
+    for metric in (Metric.THROUGHPUT_RPS, Metric.LATENCY_P50_NS, Metric.LATENCY_P99_NS):
+        new, old = (SeriesKey("nightly", each.fingerprint, metric) for each in (newer, A))
+        world.book.heirs[new] = old
+    decides, world.answer = world.answer, lambda suspect: None
+    for _ in range(2):
+        assert not night(world, newer, cells=[newer, *CELLS[1:]]).alerts
+    world.answer = decides
+    judged = night(world, newer, cells=[newer, *CELLS[1:]])
+    assert {(each.finding.kind, each.finding.subject) for each in judged.alerts} == {REGRESSION}
+
+
 def test_the_budget_is_a_share_of_the_night(world: World) -> None:
     budgets: list[int] = []
 

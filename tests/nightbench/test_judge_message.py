@@ -22,7 +22,7 @@ from nightbench.record import ConfirmationRecord, TrialRecord
 KEY = SeriesKey("nightly", "f00d", Metric.LATENCY_P50_NS)
 BEFORE, AFTER = Estimate(4.52e6, 4.47e6, 4.61e6), Estimate(4.98e6, 4.9e6, 5.06e6)
 MOVED = Change("20261118-nightly", "20261117-nightly", 3, BEFORE, AFTER, 2.3e-5, firm=True)
-MEMBER = Member(KEY, "fastapi · tiny_cnn · batch 1", MOVED, Estimate(1.102, 1.089, 1.116), "c1")
+MEMBER = Member(KEY, "fastapi · tiny_cnn · batch 1, p50 latency", MOVED, Estimate(1.102, 1.089, 1.116), "c1")
 WORSE = Finding(
     AlertKind.REGRESSION,
     "fastapi",
@@ -113,7 +113,7 @@ def test_a_regression_is_told_with_all_it_takes_to_judge_it() -> None:
         "\n"
         "fastapi got slower (alert 12, new)\n"
         "\n"
-        "- fastapi · tiny_cnn · batch 1: p50 latency 4.52 ms (4.47 to 4.61) -> 4.98 ms (4.90 to 5.06), 10.2 % slower\n"
+        "- fastapi · tiny_cnn · batch 1, p50 latency: 4.52 ms (4.47 to 4.61) -> 4.98 ms (4.90 to 5.06), 10.2 % slower\n"
         "- re-run: 8 of 8 pairs; 10.2 % slower (8.9 to 11.6 %)\n"
         "- changed since: package torch: 2.12.0 -> 2.13.0\n"
         "- how sure: confirmed by a re-run, which is wrong in at most 0.5 % of cases; "
