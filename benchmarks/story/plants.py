@@ -61,9 +61,10 @@ def slower_machine(share: float, root: Path = Path("/sys/fs/cgroup/cpu")) -> Ite
     group = root / f"nightbench-story-{os.getpid()}"
     group.mkdir()
     try:
-        period_us = 5_000
+        # The shortest that the kernel takes for this share: what takes a millisecond must feel it as well.
+        period_us = int(1_000 / share)
         (group / "cpu.cfs_period_us").write_text(str(period_us))
-        (group / "cpu.cfs_quota_us").write_text(str(int(period_us * share)))
+        (group / "cpu.cfs_quota_us").write_text("1000")
         yield ("/bin/sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh")
     finally:
         group.rmdir()

@@ -304,7 +304,7 @@ def _one(
     if each.doubts:
         return Seen(each, Verdict.INVALID, f"doubted: {', '.join(each.doubts)}")
     if held:
-        return Seen(each, Verdict.REGRESSED, "still at the level that an alert is open about")
+        return Seen(each, Verdict.REGRESSED, "an alert is open about it")
     nights = len(each.valid) - 1
     if each.predecessor is not None and nights < policy.min_nights and before is None:
         return _succession(each, each.predecessor, policy)
