@@ -39,8 +39,8 @@ def test_each_channel_gets_the_message_once_in_the_form_that_it_shows() -> None:
     plain, marked = box.rows.values()
     assert len(box.rows) == 2
     assert plain["subject"] == marked["subject"] == "nightbench nightly: 1 confirmed regression, 1 recovered"
-    assert "tiny_cnn · batch 1: p50 latency" in plain["body"]
-    assert "tiny\\_cnn · batch 1: p50 latency" in marked["body"]
+    assert "tiny_cnn · batch 1, p50 latency" in plain["body"]
+    assert "tiny\\_cnn · batch 1, p50 latency" in marked["body"]
 
 
 def test_a_night_without_news_leaves_nothing() -> None:
