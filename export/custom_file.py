@@ -47,7 +47,7 @@ def adopt(spec: ModelSpec, target: Path) -> Mapping[str, str]:
     """
     path = _path(spec)
     assert path is not None  # noqa: S101 - `given_as` was asked
-    assert spec.custom is not None  # noqa: S101 - likewise
+    assert spec.custom is not None  # noqa: S101 - only specs of files get here
     if source_sha256(spec.custom) != spec.custom.sha256:
         raise ExportError(f"{path} has changed since this run was planned; start a new one")
     if path.suffix == ".onnx":

@@ -47,7 +47,7 @@ def write_drift_report(session: Session) -> Path | None:
     try:
         return _written(session, session.store)
     # It is a picture beside the night: whatever is wrong with it, the night goes on.
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 - a page that cannot be drawn must not cost the night
         session.progress.note(f"the drift report could not be made: {error}")
         return None
 

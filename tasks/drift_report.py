@@ -31,9 +31,9 @@ def draw(question: Mapping[str, Any]) -> dict[str, int]:
 
     Returns how many distributions of each group, by its title, are further apart than its threshold.
     """
-    import pandas as pd  # type: ignore[import-untyped]
-    from evidently import DataDefinition, Dataset, Report  # type: ignore[import-untyped]
-    from evidently.presets import DataDriftPreset  # type: ignore[import-untyped]
+    import pandas as pd
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
 
     _register()
     columns = {name: both for group in question["groups"] for name, both in group["columns"].items()}
@@ -61,11 +61,11 @@ def draw(question: Mapping[str, Any]) -> dict[str, int]:
 
 def _register() -> None:
     """Teach Evidently our distance: its own are tests, or in standard deviations, see `nightbench.drift`."""
-    from evidently.legacy.calculations.stattests import (  # type: ignore[import-untyped]
+    from evidently.legacy.calculations.stattests import (
         StatTest,
         register_stattest,
     )
-    from evidently.legacy.core import ColumnType  # type: ignore[import-untyped]
+    from evidently.legacy.core import ColumnType
 
     def measure(reference: Any, current: Any, _: Any, threshold: float) -> tuple[float, bool]:
         apart = shift(np.sort(current.to_numpy()), np.sort(reference.to_numpy()))

@@ -19,7 +19,7 @@ def validate(rows: Sequence[Row]) -> list[Evaluated]:
     An expectation that could not be evaluated raises `RuntimeError`: an unread figure is no sound one.
     """
     import great_expectations as gx
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
