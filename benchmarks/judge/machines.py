@@ -1,6 +1,7 @@
 """How often a machine that did not change is said to have, and how soon one that did.
 
-`python -m benchmarks.judge.machines` prints the tables. Simulated canaries and fleets for `nightbench.judge.environment`. Seeded: the same figures on every machine.
+`python -m benchmarks.judge.machines` prints the tables. Simulated canaries and fleets for
+`nightbench.judge.environment`. Seeded: the same figures on every machine.
 """
 
 from collections.abc import Sequence
