@@ -40,6 +40,7 @@ cases = Table(
     Column("threads", Integer, nullable=False),
     Column("hardware", Text, nullable=False),
     Column("version", Integer, nullable=False),
+    Column("launcher", Text),
     not_negative("threads"),
 )
 

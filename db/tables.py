@@ -38,6 +38,9 @@ def _run_id() -> Column[str]:
     return Column("run_id", Text, ForeignKey("runs.run_id"), primary_key=True)
 
 
+_PROCESS = {"launcher": "process", "image": "", "image_digest": ""}
+"""What deployments were before there were containers."""
+
 runs = Table(
     "runs",
     metadata,
@@ -136,6 +139,7 @@ deployments = Table(
     Column("failure_kind", Text),
     Column("failure", Text),
     Column("log_tail", Text),
+    *(Column(name, Text, nullable=False, server_default=value) for name, value in _PROCESS.items()),
     whole_or_absent(
         "started",
         *("round", "server", "server_version", "environment", "model", "format", "precision", "options"),

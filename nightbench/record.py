@@ -71,6 +71,8 @@ class Case:
     """Kind of machine and the share of it a server may use, never its host name."""
     version: int
     """The suite's benchmark version: raised when its way of measuring changes."""
+    launcher: Literal["docker"] | None = None
+    """``None`` where the server is a local process, as it was in every night before there were containers."""
 
     @property
     def fingerprint(self) -> str:
@@ -215,6 +217,10 @@ class DeploymentRecord:
     failure_kind: str | None = None
     failure: str | None = None
     log_tail: str = ""
+    launcher: Literal["process", "docker"] = "process"
+    image: str = ""
+    image_digest: str = ""
+    """Of the image a container was started from: what its registry calls it, or for one built here its id."""
     kind: Literal["deployment"] = "deployment"
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "Command",
     "Deployment",
     "Endpoint",
+    "Launcher",
     "Limits",
     "Metrics",
     "Option",
@@ -54,6 +55,15 @@ class Protocol(StrEnum):
     """OpenAI-compatible chat or completions, streamed as server-sent events."""
     OPAQUE_HTTP = "opaque-http"
     """Given bytes, posted as they are; whatever is answered is not looked into."""
+
+
+class Launcher(StrEnum):
+    """What starts a suite's servers."""
+
+    AUTO = "auto"
+    """Docker where an engine answers, else processes; settled before a night's first deployment, and once."""
+    DOCKER = "docker"
+    PROCESS = "process"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +185,9 @@ class ServerSpec:
     image: str = ""
     """The official image that the container launcher starts, with its digest; empty where the folder's Dockerfile is
     built instead."""
+    container: Callable[[ServeRequest], Command] | None = None
+    """What to start in a container, where that is not what ``command`` says with the image's paths. Paths below
+    ``folder`` are those of the image's ``/srv``; ``workdir`` and the artifact lie inside where they lie outside."""
     external: "Endpoint | None" = None
     """Where it is running already: nothing is started then."""
     needs: tuple[str, ...] = ()
@@ -260,6 +273,11 @@ class Deployment:
     """Hash of the pinned requirement list it runs from, or ``host`` or `EXTERNAL`."""
     log_path: Path
     metrics_url: str | None = None
+    container_id: str | None = None
+    """``None`` for a local process."""
+    image: str = ""
+    """Name of the image a container was started from; ``image_digest`` names its bytes."""
+    image_digest: str = ""
     limits: Mapping[str, str] = field(default_factory=dict)
     """Each limit asked for and how it is held: ``cgroup``, ``affinity``, ``not enforced``."""
 

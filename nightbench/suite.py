@@ -16,7 +16,7 @@ from nightbench.judge.policy import JudgePolicy
 from nightbench.load_entries import Count, LoadEntry, Positive, Strict
 from nightbench.model import Format, Precision
 from nightbench.precision import Precision as HalfWidths
-from nightbench.server import OptionValue, Protocol
+from nightbench.server import Launcher, OptionValue, Protocol
 
 __all__ = [
     "ExportLimits",
@@ -221,6 +221,8 @@ class Suite(Strict):
     """Intra-op threads of every server's runtime."""
     memory_gib: Positive | None = None
     """Memory limit of one deployment."""
+    launcher: Launcher = Launcher.AUTO
+    """What starts the servers."""
     export: ExportLimits = ExportLimits()
     measure: Measure = Measure()
     parity_batches: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 4, 8)
