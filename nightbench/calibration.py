@@ -7,7 +7,7 @@ from statistics import median
 from typing import Literal
 
 from nightbench.figures import Doubt, Estimate, Reason
-from nightbench.record import CalibrationRecord
+from nightbench.record import CalibrationRecord, CanaryRecord
 
 __all__ = ["MAX_CEILING_SHARE", "MAX_MOVE", "ceiling_share", "client_ceiling", "moved_rounds"]
 
@@ -21,6 +21,11 @@ are wide where it is hard to say. Twenty calibrations in a row of three kinds, w
 processors and then with six: the ceiling's half-width was 11-13 % and 18-22 %, its move had a standard deviation of
 19 % and 20 %, the floor's 11 % and 7 %, that of the processor time a request, which has no interval, 6 % and 3 %."""
 
+MIN_AGREEMENT = 0.03
+"""What fixed work must be off by, in the same sense, before a figure without an interval is believed. With a standard
+deviation of 6 %, as above, one round in ten in which nothing happened is off by `MAX_MOVE`. The fixed work, which
+neither sends nor receives, is not off together with it by that accident."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Figure:
@@ -29,6 +34,7 @@ class _Figure:
     words: str
     of: Callable[[CalibrationRecord], Estimate | None]
     more_is_faster: bool
+    has_interval: bool = True
 
 
 def _cost(record: CalibrationRecord) -> Estimate:
@@ -40,7 +46,7 @@ def _cost(record: CalibrationRecord) -> Estimate:
 _FIGURES = (
     _Figure("the client's throughput", lambda record: record.ceiling_rps, more_is_faster=True),
     _Figure("the median service time", lambda record: record.floor_ns.get("p50"), more_is_faster=False),
-    _Figure("the client's processor time a request", _cost, more_is_faster=False),
+    _Figure("the client's processor time a request", _cost, more_is_faster=False, has_interval=False),
 )
 
 
@@ -70,7 +76,7 @@ def client_ceiling(share: float | None, ceiling_by: Literal["client", "server"] 
         )
 
 
-def moved_rounds(records: Sequence[CalibrationRecord]) -> Mapping[int, str]:
+def moved_rounds(records: Sequence[CalibrationRecord], work: Sequence[CanaryRecord] = ()) -> Mapping[int, str]:
     """The rounds in which the machine was not as fast as in the night's median round, each with a sentence.
 
     ``records`` are all of one run. Of each kind of request, a round's figure is compared with the median over the
@@ -78,11 +84,16 @@ def moved_rounds(records: Sequence[CalibrationRecord]) -> Mapping[int, str]:
     calibration of several is none. It has to exceed `MAX_MOVE` even if each figure stood at that end of its 95 %
     interval which is nearer to the median. Of two rounds that differ so much neither is the right one, and both are
     named. Failed calibrations say nothing, and neither does a night of one round.
+
+    ``work`` is the fixed work of the same rounds. A figure that has no interval counts only where that work, if the
+    round and another did any, is off by `MIN_AGREEMENT` in the same sense.
     """
+    pace = _pace(work)
     moved: dict[int, str] = {}
     for figure in _FIGURES:
         for number, (move, kinds) in _moves(records, figure.of).items():
-            if abs(move) > MAX_MOVE:
+            agreed = figure.has_interval or number not in pace or pace[number] * move >= MIN_AGREEMENT * abs(move)
+            if abs(move) > MAX_MOVE and agreed:
                 moved.setdefault(
                     number,
                     f"against a server that does nothing {figure.words} in round {number} was at least {abs(move):.0%} "
@@ -108,6 +119,21 @@ def _moves(
         for number, estimate in rounds:
             moves[number].append(_least_move(estimate, usual))
     return {number: (median(each), len(each)) for number, each in moves.items()}
+
+
+def _pace(work: Sequence[CanaryRecord]) -> dict[int, float]:
+    """How much longer fixed work took the processors than in the median round, as a share: the median over its kinds."""
+    kinds: defaultdict[str, dict[int, float]] = defaultdict(dict)
+    for record in work:
+        if record.device == "cpu" and record.duration_ns is not None and record.duration_ns.value > 0.0:
+            kinds[record.canary][record.round] = record.duration_ns.value
+    longer: defaultdict[int, list[float]] = defaultdict(list)
+    for rounds in kinds.values():
+        if len(rounds) > 1:
+            usual = median(rounds.values())
+            for number, duration_ns in rounds.items():
+                longer[number].append(duration_ns / usual - 1.0)
+    return {number: median(each) for number, each in longer.items()}
 
 
 def _kind(record: CalibrationRecord) -> tuple[object, ...]:

@@ -64,7 +64,7 @@ def canary(session: Session, number: int) -> None:
 
 def canary_doubts(session: Session, number: int) -> tuple[Doubt, ...]:
     """Whether round ``number`` ran on a machine as fast as the rounds before it."""
-    moved = moved_rounds(session.known.canaries).get(number)
+    moved = moved_rounds(session.known.canaries, session.known.work).get(number)
     return () if moved is None else (Doubt(Reason.CANARY_MOVED, moved),)
 
 

@@ -66,4 +66,6 @@ def _keep(
         found, failure = dict.fromkeys((canary, device) for canary in canaries), str(error)
         session.progress.note(failure)
     for (canary, on), duration_ns in found.items():
-        session.record(CanaryRecord(session.run_id, number, canary, on, started_at, duration_ns, failure))
+        record = CanaryRecord(session.run_id, number, canary, on, started_at, duration_ns, failure)
+        session.record(record)
+        session.known.work.append(record)

@@ -15,7 +15,7 @@ from nightbench.figures import Doubt, SearchFigures
 from nightbench.ledger import Ledger
 from nightbench.load import Goal, Load, Search
 from nightbench.plan import Plan
-from nightbench.record import CalibrationRecord, Record
+from nightbench.record import CalibrationRecord, CanaryRecord, Record
 from nightbench.search import search_open
 from nightbench.server import Protocol, ServerSpec
 from nightbench.settings import Settings
@@ -68,6 +68,8 @@ class Known:
     ceilings: dict[tuple[Protocol, str, int], CalibrationRecord] = field(default_factory=dict)
     """What the client itself reaches, by protocol, model and batch."""
     canaries: list[CalibrationRecord] = field(default_factory=list)
+    work: list[CanaryRecord] = field(default_factory=list)
+    """Fixed work of the rounds so far."""
     peaks: dict[tuple[str, Protocol, int], Peak] = field(default_factory=dict)
     """What searches for the peak found, by `planned_name` of the deployment, protocol and batch."""
     parity: dict[tuple[str, Protocol, int], str] = field(default_factory=dict)

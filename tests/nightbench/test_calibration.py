@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nightbench.calibration import MAX_CEILING_SHARE, MAX_MOVE, ceiling_share, client_ceiling, moved_rounds
 from nightbench.figures import Estimate, Reason
-from nightbench.record import CalibrationRecord
+from nightbench.record import CalibrationRecord, CanaryRecord
 from nightbench.server import Protocol
 
 
@@ -59,6 +59,22 @@ def test_a_steady_machine_moved_in_no_round() -> None:
     assert moved_rounds([]) == {}
     assert moved_rounds([record(0)]) == {}
     assert moved_rounds([record(0), record(1, ceiling=51_000.0), record(2, floor=39_000.0)]) == {}
+
+
+@pytest.mark.parametrize(
+    ("took_ns", "believed"),
+    [((10e6, 10.8e6, 10e6), True), ((10e6, 10.1e6, 10e6), False), ((10e6, 9e6, 10e6), False), ((), True)],
+)
+def test_processor_time_alone_is_believed_if_fixed_work_took_longer_too(
+    took_ns: tuple[float, ...], believed: bool
+) -> None:
+    """One noisy figure of the client's doubted every cell of a demo in which nothing had happened."""
+    nights = [record(1), replace(record(2), client_cpu_ns_per_request=9_500.0), record(3)]
+    work = [
+        CanaryRecord("r", number, "matrix_product", "cpu", record(0).started_at, around(duration_ns))
+        for number, duration_ns in enumerate(took_ns, start=1)
+    ]
+    assert list(moved_rounds(nights, work)) == ([2] if believed else [])
 
 
 @pytest.mark.parametrize(
