@@ -122,7 +122,7 @@ def _moves(
 
 
 def _pace(work: Sequence[CanaryRecord]) -> dict[int, float]:
-    """How much longer fixed work took the processors than in the median round, as a share: the median over its kinds."""
+    """How much longer than in the median round fixed work took, as a share: the median over its kinds."""
     kinds: defaultdict[str, dict[int, float]] = defaultdict(dict)
     for record in work:
         if record.device == "cpu" and record.duration_ns is not None and record.duration_ns.value > 0.0:
