@@ -8,6 +8,7 @@ from nightbench.errors import UsageError
 from nightbench.judge.bisect import Found, minimal
 from nightbench.judge.factors import Differences, Recipe, differences, mixed
 from nightbench.judge.night import Suspect
+from nightbench.judge.policy import JudgePolicy
 from nightbench.judge.verdict import Outcome
 from nightbench.plan import Cell
 from nightbench.record import TrialRecord
@@ -19,7 +20,13 @@ from tasks.export import Exported, Unusable, export_model
 from tasks.measure import case_of
 from tasks.session import Session
 
-__all__ = ["Bisection", "Mixture", "bisect"]
+__all__ = ["Bisection", "Mixture", "bisect", "patient"]
+
+_PAIRS = 24
+"""A person asked, and waits; the night's budget is none of theirs. Where pairs scatter by 12 %, as on the machine of
+``docs/judge.md``, ten leave an interval of nine per cent to either side, and so many one of five."""
+_ERROR = 0.02
+"""That something is slower has been confirmed; which of few factors it is may be wrong a little more often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +106,22 @@ class _Bench:
             side = self.made(name, mixed(self.good, self.tonight, factors), f"b{number}")
         except Unrestorable as error:
             return Decided(Outcome.UNCONFIRMABLE, str(error))
-        found = rerun(self.good_side, side, [self.suspect], self.session.suite.judge, attempt, lambda _: True)
+        policy = patient(self.session.suite.judge)
+        found = rerun(self.good_side, side, [self.suspect], policy, attempt, lambda _: True)
         return found[self.suspect.key]
 
     def made(self, name: str, recipe: Recipe, folder: str) -> Side:
         return made(self.ab, name, recipe, self.suspect.cell.setup, self.exported, self.session.workdir / folder)
+
+
+def patient(policy: JudgePolicy) -> JudgePolicy:
+    """The suite's ``policy``, with as many pairs as a bisection may take."""
+    confirm = policy.confirm
+    longer = {
+        "max_pairs": max(confirm.max_pairs, _PAIRS),
+        "false_confirm_p": max(confirm.false_confirm_p, _ERROR),
+    }
+    return policy.model_copy(update={"confirm": confirm.model_copy(update=longer)})
 
 
 def bisect(session: Session, suspect: Suspect, past: Past, confirmation_id: str) -> Bisection:

@@ -17,8 +17,9 @@ from launch.environment import Environment
 from nightbench.figures import Doubt, Estimate, Reason
 from nightbench.judge.factors import Differences
 from nightbench.judge.night import Suspect
+from nightbench.judge.pairs import Pair, decide
 from nightbench.judge.policy import JudgePolicy
-from nightbench.judge.series import Metric, SeriesKey
+from nightbench.judge.series import Direction, Metric, SeriesKey
 from nightbench.judge.verdict import Change, Outcome
 from nightbench.load import ClosedLoop
 from nightbench.model import Format, Precision
@@ -28,6 +29,7 @@ from nightbench.server import Protocol
 from nightbench.settings import Settings
 from nightbench.suite import parse_suite
 from tasks import machine
+from tasks.ab.bisect import patient
 from tasks.ab.confirm import confirm_all
 from tasks.ab.figures import figure
 from tasks.ab.past import Unrestorable
@@ -263,3 +265,23 @@ def test_prefect_that_is_away_changes_nothing(night: Night) -> None:
     dressing.attempt(lambda: 1 / 0)
     [found] = confirmed_in_prefect(dressing, night.session, [suspect(cell_of())], night, 0)
     assert found.outcome is Outcome.CONFIRMED
+
+
+def test_a_bisection_tells_what_a_nights_few_pairs_cannot() -> None:
+    """Pairs that scatter by a tenth, of which a night's ten say nothing: a person who asks gets more of them."""
+    scatter = (0.22, -0.06, 0.16, 0.0, 0.21, -0.03, 0.13, 0.05, 0.2, -0.02) * 3
+    pairs = [Pair(1.0, 1.0 + each + 0.02) for each in scatter]
+    change = Change("n1", "n0", 1, Estimate(1.0, 0.97, 1.03), Estimate(1.1, 1.05, 1.15), 1e-4, firm=True)
+
+    def told(policy: JudgePolicy) -> Outcome | None:
+        for count in range(1, policy.confirm.max_pairs + 1):
+            last = count == policy.confirm.max_pairs
+            found = decide(pairs[:count], Direction.LOWER, 0.03, policy.confirm, change, last=last)
+            if found is not None:
+                return found.outcome
+        return None
+
+    assert told(JudgePolicy()) is Outcome.UNCONFIRMABLE
+    assert told(patient(JudgePolicy())) is Outcome.CONFIRMED
+    asked_for = JudgePolicy.model_validate({"confirm": {"max_pairs": 40, "false_confirm_p": 0.1}})
+    assert patient(asked_for) == asked_for
