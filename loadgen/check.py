@@ -45,6 +45,14 @@ def _rules(job: Job) -> Iterator[tuple[str, object, bool, str]]:
         yield "max_requests", job.max_requests, job.max_requests >= 1, "1 or more"
     if job.cpus is not None:
         yield "cpus", list(job.cpus), bool(job.cpus), "at least one processor"
+    if job.part is not None:
+        part = job.part
+        yield "part.machines", part.machines, part.machines >= 1, "1 or more"
+        yield "part.machine", part.machine, 0 <= part.machine < part.machines, f"from 0 to {part.machines - 1}"
+        # No machine sees enough of the whole to end it.
+        yield "precision", job.precision, job.precision is None, "left out: a load of several machines ends by time"
+        yield "max_requests", job.max_requests, job.max_requests is None, "left out, for the same reason"
+        yield "stop_over_saturated", job.stop_over_saturated, not job.stop_over_saturated, "false, for the same reason"
     if job.precision is not None:
         for name, width in (("p50", job.precision.p50), ("p99", job.precision.p99)):
             if width is not None:

@@ -8,11 +8,36 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["Poller", "now_ns", "quiet"]
+__all__ = ["Poller", "monotonic_of", "now_ns", "quiet", "wall_error_ns"]
 
 now_ns = time.monotonic_ns
 
 _PR_SET_TIMERSLACK = 29
+_TIMEX_BYTES = 208
+"""``struct timex`` of the kernel, the same on every 64-bit machine (``linux/timex.h``)."""
+_MAXERROR = 3
+"""Its place among the longs: after modes, which padding makes one, offset and freq. In microseconds."""
+_UNSYNCHRONISED = 5
+"""What ``adjtimex`` returns where nothing disciplines the clock (``TIME_ERROR``)."""
+
+
+def monotonic_of(unix_ns: int) -> int:
+    """What `now_ns` shows when the wall clock shows ``unix_ns``, if nobody sets it meanwhile."""
+    return now_ns() + unix_ns - time.time_ns()
+
+
+def wall_error_ns() -> int | None:
+    """The most by which this machine's wall clock is wrong, as the kernel has it from NTP or PTP (adjtimex(2)).
+
+    ``None`` where nothing disciplines the clock, or the kernel does not say.
+    """
+    if sys.platform != "linux" or sys.maxsize < 2**32:
+        return None
+    timex = (ctypes.c_long * (_TIMEX_BYTES // ctypes.sizeof(ctypes.c_long)))()
+    state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
+    if state < 0 or state == _UNSYNCHRONISED:
+        return None
+    return int(timex[_MAXERROR]) * 1000
 
 
 class Poller:

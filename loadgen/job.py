@@ -15,7 +15,7 @@ from nightbench.model import TensorSpec, Tolerance
 from nightbench.parity import OutputParity
 from nightbench.server import Endpoint
 
-__all__ = ["Job", "JobResult", "Pacing"]
+__all__ = ["Job", "JobResult", "Pacing", "Part"]
 
 
 class Pacing(StrEnum):
@@ -25,6 +25,17 @@ class Pacing(StrEnum):
     """Asleep, and some tens of microseconds late when the kernel wakes it."""
     SPIN = "spin"
     """Awake for the last moment: on time, and using up a processor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one machine sends of a load that several machines share (`loadgen.spread`)."""
+
+    machine: int
+    """From 0."""
+    machines: int
+    start_at_ns: int
+    """When all begin, in nanoseconds of Unix time: a machine's monotonic clock says nothing to another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,8 @@ class Job:
     """Logical processors the engine may run on."""
     workers: int = 1
     """Processes that share the load: a closed loop's concurrency, or the schedule of an open loop."""
+    part: Part | None = None
+    """Given, other machines send the rest, with as many workers each."""
     precision: Precision | None = None
     """Stop when figures are known this well, ``duration_s`` at the latest."""
     min_warmup_s: float = 0.0
@@ -111,6 +124,8 @@ class JobResult:
     why: str = ""
     """What was hopeless, in words, where ``ended_by`` is `EndedBy.OVER_SATURATED`."""
     parity: tuple[OutputParity, ...] = ()
+    wall_error_ns: int | None = None
+    """Of a part: by how much this machine's clock may be wrong, as its kernel estimates; ``None`` if it does not."""
     """What the rehearsal said, if there was one."""
 
     @classmethod

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from loadgen.check import check_job
-from loadgen.clock import now_ns
+from loadgen.clock import monotonic_of, now_ns, wall_error_ns
 from loadgen.glimpse import Glimpse, LiveView
 from loadgen.job import Job, JobResult
 from loadgen.looks import Looks
@@ -119,7 +119,8 @@ def _run(
                 return JobResult.failed(f"the load engine cannot be started: {error}")
             engines.append(engine)
             on_start(engine.pid)
-        return _wait(engines, _Supervision(job, recorders, watch), should_stop, _deadline(job))
+        result = _wait(engines, _Supervision(job, recorders, watch), should_stop, _deadline(job))
+        return result if job.part is None else replace(result, wall_error_ns=wall_error_ns())
     finally:
         for engine in engines:
             engine.end()
@@ -134,6 +135,8 @@ def _deadline(job: Job) -> float:
     allowed_s = job.duration_s + job.timeout_s + _START_S
     if job.endpoint.protocol is Protocol.IN_PROCESS:
         allowed_s += _MODEL_LOAD_S
+    if job.part is not None:
+        allowed_s += max(0.0, (monotonic_of(job.part.start_at_ns) - now_ns()) / 1e9)
     return time.monotonic() + allowed_s
 
 
@@ -158,8 +161,8 @@ def _wait(
             exited = select.select([engine.exited for engine in running], [], [], 0)[0]
             if stop and not exited:
                 raise Stopped("measuring was stopped")
-            if late and not exited:
-                return JobResult.failed(_LATE)
+            if (late or supervision.late) and not exited:
+                return JobResult.failed(supervision.late or _LATE)
         for engine in [engine for engine in running if engine.exited in exited]:
             running.remove(engine)
             engine.end()
@@ -176,7 +179,9 @@ class _Supervision:
         self._job = job
         self._recorders = recorders
         self._watch = watch
-        self._gathering = len(recorders) > 1
+        self._gathering = recorders[0].shares > 1
+        self.late = ""
+        """Why this machine's part of a load cannot begin together with the others'."""
         self._looks: Looks | None = None
         self._view: LiveView | None = None
 
@@ -187,7 +192,11 @@ class _Supervision:
     def look(self) -> None:
         phases = {recorder.phase for recorder in self._recorders}
         if self._gathering and phases == {Phase.READY}:
-            start_ns = now_ns() + LEAD_NS
+            earliest_ns = now_ns() + LEAD_NS
+            start_ns = earliest_ns if self._job.part is None else monotonic_of(self._job.part.start_at_ns)
+            if start_ns < earliest_ns:
+                self.late = f"ready {(earliest_ns - start_ns) / 1e9:.1f} s too late to begin with the other machines"
+                return
             for recorder in self._recorders:
                 recorder.agreed_start_ns = start_ns
             self._gathering = False

@@ -7,6 +7,7 @@ from loadgen.arrivals import offsets_ns
 from loadgen.clock import now_ns
 from loadgen.job import Job
 from loadgen.recorder import Phase, Recorder, Stop
+from loadgen.shares import shares_of
 from loadgen.trace import read_trace
 from nightbench.errors import NightbenchError, UsageError
 from nightbench.load import EndedBy, OpenLoop
@@ -55,15 +56,17 @@ class Ending:
 
 
 def reserve(job: Job) -> list[Recorder]:
-    """A recorder for each of ``job.workers``. Together they hold an open loop's one schedule, dealt row by row.
+    """A recorder for each of ``job.workers``. Together, and with those of other machines if the job is a part, they
+    hold an open loop's one schedule, dealt row by row.
 
     `NightbenchError` if there is no such schedule, or none that memory would hold.
     """
-    shares = job.workers
-    marks = MOST_MARKS // shares
+    first, shares = shares_of(job)
+    own = range(first, first + job.workers)
+    marks = MOST_MARKS // job.workers
     if not isinstance(job.load, OpenLoop):
         most = min(MOST_ROWS, job.max_requests if job.max_requests is not None else MOST_ROWS)
-        return [Recorder.create(-(-most // shares), marks, share, shares) for share in range(shares)]
+        return [Recorder.create(-(-most // shares), marks, share, shares) for share in own]
     expected = job.load.rate_rps * job.duration_s
     if expected > MOST_ROWS:
         raise UsageError(
@@ -76,7 +79,7 @@ def reserve(job: Job) -> list[Recorder]:
     except ValueError as error:
         raise NightbenchError(f"load {job.load.label}: {error}") from error
     recorders = []
-    for share in range(shares):
+    for share in own:
         dealt = offsets[share::shares]
         recorder = Recorder.create(len(dealt), marks, share, shares)
         recorder.schedule(dealt)

@@ -10,10 +10,17 @@ from nightbench.errors import UsageError
 from nightbench.load import ClosedLoop, EndedBy
 from nightbench.server import Protocol
 
-__all__ = ["check_workers", "combined", "dealt", "split"]
+__all__ = ["check_workers", "combined", "dealt", "shares_of", "split"]
 
 _TELLING = (EndedBy.ROWS, EndedBy.OVER_SATURATED, EndedBy.PRECISION, EndedBy.DURATION, EndedBy.REQUESTS)
 """The first of these that ended a share, where several shares ended at one time."""
+
+
+def shares_of(job: Job) -> tuple[int, int]:
+    """The first share of the load that is this job's, of how many; it has ``job.workers`` from there on."""
+    if job.part is None:
+        return 0, job.workers
+    return job.part.machine * job.workers, job.part.machines * job.workers
 
 
 def check_workers(job: Job) -> None:
@@ -22,9 +29,10 @@ def check_workers(job: Job) -> None:
         raise UsageError(f"workers: {job.workers} processes cannot send anything; give at least 1")
     if job.workers > 1 and job.endpoint.protocol is Protocol.IN_PROCESS:
         raise UsageError(f"workers: an in-process model lives in one process, which {job.workers} cannot share; give 1")
-    if isinstance(job.load, ClosedLoop) and job.workers > job.load.concurrency:
+    _, shares = shares_of(job)
+    if isinstance(job.load, ClosedLoop) and shares > job.load.concurrency:
         raise UsageError(
-            f"workers: {job.workers} processes cannot share a concurrency of {job.load.concurrency}; "
+            f"workers: {shares} processes cannot share a concurrency of {job.load.concurrency}; "
             f"give at most {job.load.concurrency}"
         )
 
@@ -36,12 +44,13 @@ def split(job: Job, scheduled: Sequence[int]) -> list[Job]:
     processor of its own, as long as there are enough.
     """
     pacing = chosen_pacing(job)
+    first, shares = shares_of(job)
     parts = []
     for share in range(job.workers):
         load, most = job.load, job.max_requests
         if isinstance(load, ClosedLoop):
-            load = ClosedLoop(_part(load.concurrency, share, job.workers))
-            most = None if most is None else _part(most, share, job.workers)
+            load = ClosedLoop(_part(load.concurrency, first + share, shares))
+            most = None if most is None else _part(most, first + share, shares)
         else:
             most = scheduled[share] if sum(scheduled) == most else None
         cpus = job.cpus if job.cpus is None or job.workers == 1 else (job.cpus[share % len(job.cpus)],)
