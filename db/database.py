@@ -8,6 +8,7 @@ from typing import Self
 from sqlalchemy import Connection
 
 from db.engine import named_failures, open_engine
+from db.turns import take_turn
 
 __all__ = ["Database"]
 
@@ -35,3 +36,16 @@ class Database:
     def _transaction(self) -> Iterator[Connection]:
         with named_failures(self._url), self._engine.begin() as connection:
             yield connection
+
+    @contextmanager
+    def alone(self) -> Iterator[Connection]:
+        """A transaction in which nobody else writes what nights leave."""
+        with self._transaction() as connection:
+            take_turn(connection)
+            yield connection
+
+    @contextmanager
+    def statements(self) -> Iterator[Connection]:
+        """Each statement a transaction of its own, as ``VACUUM`` must be."""
+        with named_failures(self._url), self._engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")

@@ -14,6 +14,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from db.judge_rows import case_of, judgement
 from db.judge_tables import change_points, judgements, series_baselines, series_points
+from db.rollup_tables import judged_series
+from db.rollups import roll_up
 from db.rows import plain
 from db.tables import runs
 from db.upsert import insert_new
@@ -144,7 +146,7 @@ GROUP BY canary, device
 
 
 def put_points(connection: Connection, run_id: str, points: Sequence[NightPoint]) -> None:
-    """Keep what a night adds to its series, in place of all that was kept of this night before.
+    """Keep what a night adds to its series, in place of all that was kept of this night before, and roll it up.
 
     A figure that is no number has no place in a series, and is left out.
     """
@@ -162,6 +164,8 @@ def put_points(connection: Connection, run_id: str, points: Sequence[NightPoint]
         if isfinite(point.figure.value)
     ]
     insert_new(connection, series_points, rows)
+    insert_new(connection, judged_series, [_named(point.key) for point in points])
+    roll_up(connection, [run_id])
 
 
 def series_of(

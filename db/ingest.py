@@ -8,14 +8,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, or_, select, text, tuple_, update
+from sqlalchemy import Connection, Table, delete, or_, select, tuple_, update
 from sqlalchemy.exc import DataError, IntegrityError
 
 from db.judge_rows import canary_row, confirmation_row, judgement_row
 from db.judge_tables import canaries, confirmations, gate_findings, judgements, kits, run_kits, trials
 from db.measurement_tables import cases, measurements, telemetry
+from db.months import make_months, month_of
+from db.rollups import Measured, added, raw_dropped
 from db.rows import Row, calibration_row, measurement_rows, row
 from db.tables import artifacts, calibrations, deployments, missing_cells, parity, run_artifacts, runs, wire_parity
+from db.turns import take_turn
 from db.upsert import insert_new
 from nightbench.record import (
     ArtifactRecord,
@@ -39,9 +42,6 @@ from nightbench.record import (
 __all__ = ["Ingested", "Refusal", "ingest"]
 
 _BATCH = 500
-# One writer at a time: two that wrote the same keys in different orders would wait for each other forever, and a
-# cell's measurement must see its missing row, or be seen by it.
-_LOCK = 7_105_513_022
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Ingested:
 
 def ingest(connection: Connection, records: Iterable[Record]) -> Ingested:
     """Write records in the order their tables need, inside the connection's transaction."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    take_turn(connection)
     given = list(records)
     new = 0
     refused: list[Refusal] = []
@@ -158,9 +158,17 @@ def _of_a_run(table: Table, to_row: Callable[[Any], Row]) -> "_Writer":
     return write
 
 
-def _measurement(connection: Connection, records: Sequence[MeasurementRecord]) -> int:
+def _not_dropped(connection: Connection, records: Sequence[Any]) -> list[Any]:
+    """What was dropped by age is known, and does not come back from an old spool."""
+    gone = raw_dropped(connection, {record.run_id for record in records})
+    return [record for record in records if record.run_id not in gone]
+
+
+def _measurement(connection: Connection, given: Sequence[MeasurementRecord]) -> int:
+    records: list[MeasurementRecord] = _not_dropped(connection, given)
     _ensure_runs(connection, records)
     _ensure_deployments(connection, records)
+    make_months(connection, {month for record in records if (month := month_of(record.run_id))})
     taken_apart = [measurement_rows(record) for record in records]
     of_cases = [case for _, case, _ in taken_apart]
     _ensure_artifacts(connection, of_cases)
@@ -169,12 +177,15 @@ def _measurement(connection: Connection, records: Sequence[MeasurementRecord]) -
     # A repeated cell must not mix its telemetry into the first one's.
     wanted = set(new)
     of_telemetry: list[Row] = []
-    for fields, _, series in taken_apart:
+    measured = []
+    for record, (fields, case, series) in zip(records, taken_apart, strict=True):
         key = (fields["run_id"], fields["cell_id"])
         if key in wanted:
             wanted.remove(key)
             of_telemetry += series
+            measured.append(Measured(case["fingerprint"], *key, record.started_at))
     insert_new(connection, telemetry, of_telemetry)
+    added(connection, measured)
     filled = [(fields["run_id"], fields["cell_id"]) for fields, _, _ in taken_apart]
     connection.execute(delete(missing_cells).where(tuple_(missing_cells.c.run_id, missing_cells.c.cell_id).in_(filled)))
     return len(new)
@@ -183,7 +194,7 @@ def _measurement(connection: Connection, records: Sequence[MeasurementRecord]) -
 def _missing(connection: Connection, records: Sequence[MissingRecord]) -> int:
     """A cell that is measured as well, whichever came first, is no longer missing."""
     _ensure_runs(connection, records)
-    rows = [row(record) for record in records]
+    rows = [row(record) for record in _not_dropped(connection, records)]
     key = measurements.c.run_id, measurements.c.cell_id
     cells = [(fields["run_id"], fields["cell_id"]) for fields in rows]
     measured = {tuple(cell) for cell in connection.execute(select(*key).where(tuple_(*key).in_(cells)))}

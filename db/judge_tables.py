@@ -15,6 +15,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    PrimaryKeyConstraint,
     Table,
     Text,
     UniqueConstraint,
@@ -149,10 +150,10 @@ confirmations = Table(
 series_points = Table(
     "series_points",
     metadata,
-    Column("suite", Text, primary_key=True),
-    Column("fingerprint", Text, primary_key=True),
-    Column("metric", Text, primary_key=True),
-    _run_id(),
+    Column("suite", Text),
+    Column("fingerprint", Text),
+    Column("metric", Text),
+    Column("run_id", Text, ForeignKey("runs.run_id")),
     Column("value", Double, nullable=False),
     Column("low", Double),
     Column("high", Double),
@@ -162,6 +163,8 @@ series_points = Table(
     CheckConstraint("low <= value AND value <= high", name="interval"),
     # A night is written, and read for judging, as a whole.
     Index("ix_series_points_run_id", "run_id"),
+    # A series over all its nights is asked for without its suite.
+    PrimaryKeyConstraint("fingerprint", "metric", "suite", "run_id"),
 )
 """One night of one series, over its rounds: what history is judged by."""
 
@@ -189,13 +192,14 @@ series_baselines = Table(
 change_points = Table(
     "change_points",
     metadata,
-    Column("suite", Text, primary_key=True),
-    Column("fingerprint", Text, primary_key=True),
-    Column("metric", Text, primary_key=True),
-    _run_id(),
+    Column("suite", Text),
+    Column("fingerprint", Text),
+    Column("metric", Text),
+    Column("run_id", Text, ForeignKey("runs.run_id")),
     Column("before", Double, nullable=False),
     Column("after", Double, nullable=False),
     Column("p_value", Double, nullable=False),
     _change_is(),
+    PrimaryKeyConstraint("fingerprint", "metric", "suite", "run_id"),
 )
 """Where the whole history of a series steps, seen from today: for the eye. No verdict rests on it."""

@@ -1,10 +1,14 @@
-"""The tables of timed cells: the series they belong to, their figures, and what was observed beside them."""
+"""The tables of timed cells: the series they belong to, their figures, and what was observed beside them.
+
+The two large ones lie in one partition a month; `db.months` says how a row comes into its own.
+"""
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
     Computed,
+    Connection,
     DateTime,
     Double,
     ForeignKey,
@@ -14,6 +18,8 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     Text,
+    event,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
@@ -26,6 +32,7 @@ from db.columns import (
     not_negative,
     whole_or_absent,
 )
+from db.months import SCHEMA, belongs_to
 from db.tables import artifacts, deployments, runs
 
 __all__ = ["cases", "measurements", "telemetry"]
@@ -105,6 +112,7 @@ measurements = Table(
     ),
     Index("ix_measurements_fingerprint_started_at", "fingerprint", "started_at"),
     Index("ix_measurements_deployment", "run_id", "deployment_id"),
+    postgresql_partition_by="RANGE (run_id)",
 )
 
 telemetry = Table(
@@ -117,8 +125,20 @@ telemetry = Table(
     Column("metric", Text, nullable=False),
     Column("offset_ms", ARRAY(Integer), nullable=False),
     Column("values", ARRAY(Double), nullable=False),
-    ForeignKeyConstraint(
-        ["run_id", "cell_id"], [measurements.c.run_id, measurements.c.cell_id], name="fk_telemetry_measurement"
-    ),
+    postgresql_partition_by="RANGE (run_id)",
 )
-"""One row a series. ``ordinal`` keeps the order in which a measurement lists its series."""
+"""One row a series. ``ordinal`` keeps the order in which a measurement lists its series. Each partition refers to that
+of measurements which has the same bounds."""
+telemetry.add_is_dependent_on(measurements)
+
+
+def _with_other(table: Table, connection: Connection, **_: object) -> None:
+    """The partition for what belongs to no month; the others are made by `db.months`."""
+    connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+    connection.execute(text(f"CREATE TABLE {SCHEMA}.{table.name}_other PARTITION OF {table.name} DEFAULT"))
+    if table is telemetry:
+        connection.execute(text(belongs_to("other")))
+
+
+for each in (measurements, telemetry):
+    event.listen(each, "after_create", _with_other)

@@ -11,6 +11,7 @@ from sqlalchemy import JSON, ColumnElement, Connection, Select, Table, func, sel
 from db.judge_rows import canary, confirmation, judgement
 from db.judge_tables import canaries, confirmations, gate_findings, judgements, kits, run_kits, trials
 from db.measurement_tables import cases, measurements, telemetry
+from db.rollup_tables import night_rollups
 from db.rows import Row, calibration, measurement, record_of
 from db.tables import artifacts, calibrations, deployments, missing_cells, parity, run_artifacts, runs, wire_parity
 from nightbench.errors import UsageError
@@ -77,6 +78,8 @@ def history(connection: Connection, limit: int, suite: str | None = None) -> lis
     def count(table: Table) -> Select[int]:
         return select(func.count()).select_from(table).where(table.c.run_id == runs.c.run_id)
 
+    doubted = count(measurements).where(measurements.c.doubted)
+
     query = (
         select(
             runs.c.run_id,
@@ -85,11 +88,12 @@ def history(connection: Connection, limit: int, suite: str | None = None) -> lis
             runs.c.finished_at,
             runs.c.status,
             func.coalesce(runs.c.planned_cells, 0),
-            count(measurements).scalar_subquery(),
+            func.coalesce(night_rollups.c.measured, count(measurements).scalar_subquery()),
             count(missing_cells).scalar_subquery(),
-            count(measurements).where(measurements.c.doubted).scalar_subquery(),
+            func.coalesce(night_rollups.c.doubted, doubted.scalar_subquery()),
             func.coalesce(runs.c.hardware, "unknown"),
         )
+        .outerjoin(night_rollups)
         .where(_started_at().is_not(None))
         .order_by(_started_at().desc(), runs.c.run_id.desc())
         .limit(limit)
@@ -121,7 +125,8 @@ def _run_ids(connection: Connection, prefix: str) -> list[str]:
 
 def _started_at() -> ColumnElement[datetime]:
     first = select(func.min(measurements.c.started_at)).where(measurements.c.run_id == runs.c.run_id)
-    return func.coalesce(runs.c.started_at, first.scalar_subquery())
+    rolled_up = select(night_rollups.c.began_at).where(night_rollups.c.run_id == runs.c.run_id).correlate(runs)
+    return func.coalesce(runs.c.started_at, rolled_up.scalar_subquery(), first.scalar_subquery())
 
 
 def _rows(table: Table) -> Select[Row]:

@@ -7,7 +7,10 @@ by itself (``json_populate_recordset``, ``row_to_json``), so most records need h
 import json
 import re
 from base64 import b64decode, b64encode
+from dataclasses import replace
 from typing import Any
+
+from pydantic_core import from_json
 
 from db.columns import QUANTILES, STREAM_QUANTILES, estimate_names
 from db.load_columns import joined, spread
@@ -47,7 +50,7 @@ def plain(text: str) -> str:
 
 def plain_json(document: bytes) -> Any:
     """What is in a JSON document, its texts as Postgres can keep them."""
-    return json.loads(_NUL.sub(rb"\1\\ufffd", document) if rb"\u0000" in document else document)
+    return from_json(_NUL.sub(rb"\1\\ufffd", document) if rb"\u0000" in document else document)
 
 
 def row(record: Record) -> Row:
@@ -66,10 +69,22 @@ def record_of(kind: str, fields: Row) -> Record:
 
 def measurement_rows(record: MeasurementRecord) -> MeasurementRows:
     """A measurement taken apart. Raises `ValueError` if its histogram is not base64."""
-    fields = row(record)
+    # Most of a record is telemetry, which needs no detour over its JSON.
+    fields = row(replace(record, telemetry=()))
+    del fields["telemetry"]
     case = {"fingerprint": record.case.fingerprint, **spread(fields.pop("case"))}
-    key = {"run_id": record.run_id, "cell_id": record.cell_id}
-    telemetry = [{**key, "ordinal": place, **series} for place, series in enumerate(fields.pop("telemetry"))]
+    key = {"run_id": fields["run_id"], "cell_id": fields["cell_id"]}
+    telemetry = [
+        {
+            **key,
+            "ordinal": place,
+            "source": plain(series.source),
+            "metric": plain(series.metric),
+            "offset_ms": series.offset_ms,
+            "values": series.values,
+        }
+        for place, series in enumerate(record.telemetry)
+    ]
     fields |= {
         "fingerprint": case["fingerprint"],
         "ok_count": record.ok,

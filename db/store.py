@@ -6,12 +6,13 @@ from db import query
 from db.ingest import Ingested, Refusal, ingest
 from db.judging_store import JudgingStore
 from db.query import Night
+from db.spreads import SpreadStore
 from nightbench.record import KitRecord, Record, RunStarted
 
 __all__ = ["Ingested", "Night", "Refusal", "Store"]
 
 
-class Store(JudgingStore):
+class Store(SpreadStore, JudgingStore):
     """A Postgres whose tables `db.migrate` has made. Connects when first asked; survives the database's restarts.
 
     Every method is one transaction, and raises `db.errors.DatabaseDown` if the database does not answer.

@@ -3,12 +3,26 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import JSON, Connection, Table, and_, bindparam, column, func, literal_column, select
+from pydantic_core import to_json
+from sqlalchemy import (
+    JSON,
+    Connection,
+    Select,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    column,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from db.rows import Row
 
-__all__ = ["insert_new"]
+__all__ = ["insert_new", "json_rows"]
 
 _Key = tuple[Any, ...]
 
@@ -24,10 +38,7 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Row], *, fil
     if not unique:
         return set()
     names = list(rows[0])
-    source = func.json_populate_recordset(
-        literal_column(f"NULL::{table.name}"), bindparam("rows", unique, JSON)
-    ).table_valued(*(column(name, table.c[name].type) for name in names))
-    statement = insert(table).from_select(names, select(*source.c))
+    statement = insert(table).from_select(names, json_rows(table, names, unique))
     if fill is None:
         statement = statement.on_conflict_do_nothing(index_elements=key)
     else:
@@ -35,6 +46,14 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Row], *, fil
         better = and_(table.c[fill].is_(None), statement.excluded[fill].is_not(None))
         statement = statement.on_conflict_do_update(index_elements=key, set_=rest, where=better)
     return {_hashable(inserted) for inserted in connection.execute(statement.returning(*table.primary_key))}
+
+
+def json_rows(table: Table, names: Sequence[str], rows: Sequence[Row]) -> Select[Any]:
+    """Rows given as JSON values, as a query whose columns have ``table``'s types."""
+    # As text, and so not written by Python's own encoder, which takes most of a night's time for it.
+    document = cast(bindparam("rows", to_json(rows, inf_nan_mode="strings").decode(), Text), JSON)
+    source = func.json_populate_recordset(literal_column(f"NULL::{table.name}"), document)
+    return select(*source.table_valued(*(column(name, table.c[name].type) for name in names)).c)
 
 
 def _first_of_each(rows: Sequence[Row], key: Sequence[str], fill: str | None) -> list[Row]:

@@ -29,7 +29,8 @@ class DeploymentError(NightbenchError):
     def __init__(self, kind: str, detail: str, log_tail: str = "") -> None:
         super().__init__(f"{kind}: {detail}")
         self.kind = kind
-        """Machine-readable: ``died``, ``not_ready``, ``wrong_answer``, ``no_environment``, ``no_port``."""
+        """Machine-readable: ``died``, ``not_ready``, ``wrong_answer``, ``no_environment``, ``no_port``; of containers
+        also ``no_engine``, ``no_image``, ``no_gpu``, ``no_disk``."""
         self.detail = detail
         self.log_tail = log_tail
 

@@ -97,6 +97,12 @@ class Samples:
         save_merged(path, [self], [marks])
 
     @classmethod
+    def empty(cls) -> "Samples":
+        """Of nothing that was sent."""
+        none = np.empty(0, np.int64)
+        return cls(none, none, none, none, np.empty(0, np.uint8), none)
+
+    @classmethod
     def load(cls, path: Path) -> "Samples":
         with np.load(path, allow_pickle=False) as columns:
             return cls(*(columns[name] for name in _COLUMNS))

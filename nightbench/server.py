@@ -84,6 +84,8 @@ class Limits:
     cpus: tuple[int, ...] | None = None
     """Logical processors it may run on."""
     memory_bytes: int | None = None
+    gpus: tuple[str, ...] = ()
+    """GPUs that a container is given, each by index or UUID, or ``all``; a process sees what its user sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,10 @@ class ServerSpec:
     container: Callable[[ServeRequest], Command] | None = None
     """What to start in a container, where that is not what ``command`` says with the image's paths. Paths below
     ``folder`` are those of the image's ``/srv``; ``workdir`` and the artifact lie inside where they lie outside."""
+    read_only: tuple[str, ...] = ()
+    """What a container may only read of what ``command`` laid out in ``workdir``, by name: a model repository."""
+    writable_root: bool = False
+    """Whether its image writes elsewhere than in ``workdir``, ``/tmp`` and ``/dev/shm``, and could not start else."""
     external: "Endpoint | None" = None
     """Where it is running already: nothing is started then."""
     needs: tuple[str, ...] = ()

@@ -4,8 +4,11 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
+from socket import gethostname
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from nightbench.errors import UsageError
 
@@ -53,6 +56,16 @@ def _channels(env: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(channels))
 
 
+_IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@sha256:[0-9a-f]{64})?")
+
+
+def _image(env: Mapping[str, str], name: str) -> str:
+    text = env.get(name) or "python:3.11-slim"
+    if not _IMAGE.fullmatch(text):
+        raise UsageError(f"environment: {name}: {text!r} is no image; write it as python:3.11-slim")
+    return text
+
+
 def _web_address(env: Mapping[str, str], name: str) -> str | None:
     text = env.get(name)
     if not text:
@@ -66,6 +79,75 @@ def _web_address(env: Mapping[str, str], name: str) -> str | None:
     if not plain or "@" in parts.netloc or re.search(r"[\s<>\"]", text):
         raise UsageError(f"environment: {name}: this is not a plain web address; write it as http://grafana:3000")
     return text.rstrip("/")
+
+
+CRON = "30 3 * * *"
+"""Half past three is there, once, on every day of nearly every zone: clocks are put forward and back before it."""
+
+
+def _time_zone(env: Mapping[str, str], name: str) -> str:
+    text = env.get(name) or "UTC"
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        close = get_close_matches(text, available_timezones(), n=1)
+        remedy = f"did you mean {close[0]!r}?" if close else "give one such as Europe/Berlin"
+        raise UsageError(f"environment: {name}: {text!r} is no time zone; {remedy}") from error
+    return text
+
+
+_LIMIT = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour|day)")
+
+
+def _limit(env: Mapping[str, str], name: str, usual: str) -> str:
+    text = env.get(name) or usual
+    if not _LIMIT.fullmatch(text):
+        raise UsageError(f"environment: {name}: {text!r} is no limit; write it as {usual}")
+    return text
+
+
+def _certificate(env: Mapping[str, str]) -> tuple[Path | None, Path | None]:
+    """The files of the API's certificate and its private key: both or neither."""
+    names = "NIGHTBENCH_API_CERTIFICATE", "NIGHTBENCH_API_PRIVATE_KEY"
+    given = [Path(text).absolute() if (text := env.get(name)) else None for name in names]
+    if given.count(None) == 1:
+        missing = names[given.index(None)]
+        raise UsageError(f"environment: {missing}: is missing; TLS takes a certificate and its private key")
+    return given[0], given[1]
+
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+
+
+def _name(env: Mapping[str, str], name: str) -> str | None:
+    """Of a machine or a pool: Prefect shows it, and it stands in addresses."""
+    text = env.get(name)
+    if text and not _NAME.fullmatch(text):
+        raise UsageError(
+            f"environment: {name}: {text!r} is no name; give small letters, digits, dots and dashes, such as gpu-h200"
+        )
+    return text or None
+
+
+def _host() -> str:
+    """This machine's own name, as far as it is one."""
+    return re.sub(r"[^a-z0-9.-]+", "-", gethostname().lower()).strip(".-") or "this-machine"
+
+
+_FOREVER = "forever"
+_LEAST_DAYS = 31
+
+
+def _days(env: Mapping[str, str], name: str, default: int) -> int | None:
+    """For how long something is kept; ``None`` is for ever."""
+    text = env.get(name) or str(default)
+    if text == _FOREVER:
+        return None
+    if not (text.isdecimal() and len(text) < 6 and int(text) >= _LEAST_DAYS):
+        raise UsageError(
+            f"environment: {name}: {text!r} is no number of days; give {_LEAST_DAYS} or more, or {_FOREVER!r}"
+        )
+    return int(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +172,28 @@ class Settings:
     """Prefect blocks that the night's message goes to: ``slack-webhook/ops``."""
     grafana_url: str | None = None
     """Base address of the dashboards, for links in messages."""
+    image_base: str = "python:3.11-slim"
+    """What servers' images are built on: Python 3.11 with venv, as ``python3``."""
+    reader_password: str | None = field(default=None, repr=False)
+    """Of the dashboards' read-only role; ``None`` makes no such role."""
+    machine: str = field(default_factory=_host)
+    """What this machine is called among the workers; experiments on it are done one after the other."""
+    cron: str = CRON
+    """When the night begins, by the clock of ``time_zone``."""
+    time_zone: str = "UTC"
+    api_certificate: Path | None = None
+    """Of the HTTP API, in PEM, with what it is signed by; given together with the next."""
+    api_private_key: Path | None = None
+    api_key_limit: str = "120/minute"
+    """How often one key of the HTTP API may ask."""
+    api_address_limit: str = "600/minute"
+    """How often all keys of one address may."""
+    pool: str | None = None
+    """The Prefect work pool of machines of this kind; ``None`` is named by what the machine has."""
+    keep_telemetry_days: int | None = 180
+    """For how long what was observed beside a cell stays in the database; ``None`` is for ever."""
+    keep_measurements_days: int | None = 1830
+    """The same of timed cells. What is older is kept as one figure a series and night."""
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str] = os.environ) -> "Settings":
@@ -99,6 +203,7 @@ class Settings:
             raise UsageError(
                 f"environment: NIGHTBENCH_ENVIRONMENTS: {environments!r} is unknown; use 'pinned' or 'host'"
             )
+        certificate, private_key = _certificate(env)
         data = Path(env.get("XDG_DATA_HOME") or Path.home() / ".local/share")
         cache = Path(env.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         return cls(
@@ -113,6 +218,18 @@ class Settings:
             ),
             notify=_channels(env, "NIGHTBENCH_NOTIFY"),
             grafana_url=_web_address(env, "NIGHTBENCH_GRAFANA_URL"),
+            api_certificate=certificate,
+            api_private_key=private_key,
+            api_key_limit=_limit(env, "NIGHTBENCH_API_KEY_LIMIT", "120/minute"),
+            api_address_limit=_limit(env, "NIGHTBENCH_API_ADDRESS_LIMIT", "600/minute"),
+            image_base=_image(env, "NIGHTBENCH_IMAGE_BASE"),
+            reader_password=env.get("NIGHTBENCH_READER_PASSWORD") or None,
+            machine=_name(env, "NIGHTBENCH_MACHINE") or _host(),
+            cron=env.get("NIGHTBENCH_CRON") or CRON,
+            time_zone=_time_zone(env, "NIGHTBENCH_TIME_ZONE"),
+            pool=_name(env, "NIGHTBENCH_POOL"),
+            keep_telemetry_days=_days(env, "NIGHTBENCH_KEEP_TELEMETRY_DAYS", 180),
+            keep_measurements_days=_days(env, "NIGHTBENCH_KEEP_MEASUREMENTS_DAYS", 1830),
         )
 
     @property

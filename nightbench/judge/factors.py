@@ -6,14 +6,15 @@ from dataclasses import dataclass, field, replace
 
 from nightbench.server import OptionValue
 
-__all__ = ["ARTIFACT", "CODE", "HOST", "Differences", "Recipe", "differences", "mixed"]
+__all__ = ["ARTIFACT", "CODE", "HOST", "IMAGE", "Differences", "Recipe", "differences", "mixed"]
 
-CODE, ARTIFACT, LIST = "code", "artifact", "requirement list"
-"""Factors; the others are ``package <name>`` and ``option <name>``. `LIST` is what names no package there."""
+CODE, ARTIFACT, LIST, IMAGE = "code", "artifact", "requirement list", "image"
+"""Factors; the others are ``package <name>`` and ``option <name>``. `LIST` is what names no package there, and `IMAGE`
+what a container image holds beside the kit: what it was built on."""
 REQUIREMENTS, OVERRIDES = "requirements.txt", "overrides.txt"
 HOST = "host"
 """What stands for the environment of a server that runs in this interpreter's own packages."""
-_CONSEQUENCES = frozenset({"environment", "kit", "lock_sha256", "traces", "suite_folder"})
+_CONSEQUENCES = frozenset({"environment", "image", "image_digest", "kit", "lock_sha256", "traces", "suite_folder"})
 """In a context: what follows from other factors, or concerns no server."""
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?=\s*(?:$|[\[=<>!~;@,]))")
 _ABSENT = "none"
@@ -31,6 +32,8 @@ class Recipe:
     options: Mapping[str, OptionValue]
     context: Mapping[str, str] = field(default_factory=dict)
     """As `nightbench.record.MeasurementRecord.context`."""
+    image: str = ""
+    """The container image it ran from, by digest or id; empty for a process, and for one yet to be built."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,9 @@ class Differences:
     """Those of ``unrestored`` that are the server's, and not the machine's: equal sides say nothing of them."""
 
 
-def differences(good: Recipe, tonight: Recipe, artifact_gone: str = "") -> Differences:
-    """What of ``tonight`` is not as it was. ``artifact_gone`` says why last-good's artifact cannot be had, if so."""
+def differences(good: Recipe, tonight: Recipe, artifact_gone: str = "", image_gone: str = "") -> Differences:
+    """What of ``tonight`` is not as it was. ``artifact_gone`` and ``image_gone`` say why last-good's cannot be had, if
+    so. An image that was built from another kit differs by that kit's factors."""
     changed = {
         f"option {name}": f"{_shown(good.options, name)} -> {_shown(tonight.options, name)}"
         for name in sorted({*good.options, *tonight.options})
@@ -71,6 +75,11 @@ def differences(good: Recipe, tonight: Recipe, artifact_gone: str = "") -> Diffe
         else:
             changed |= packages
         changed |= _of_code(good.files, tonight.files)
+    images = _of_image(good, tonight)
+    if image_gone:
+        unseen |= {name: f"{words}: {image_gone}" for name, words in images.items()}
+    else:
+        changed |= images
     if (good.environment == HOST) != (tonight.environment == HOST):
         unseen["environment"] = f"{good.environment} -> {tonight.environment}"
     was, now = (context.get("server_version", "") for context in (good.context, tonight.context))
@@ -94,7 +103,20 @@ def mixed(good: Recipe, tonight: Recipe, factors: Collection[str]) -> Recipe:
         files = {path: text for path, text in code.items() if path not in {REQUIREMENTS, OVERRIDES}}
         files |= _mixed_lists(good.files, tonight.files, factors)
     artifact = tonight.artifact_sha256 if ARTIFACT in factors else good.artifact_sha256
-    return replace(good, files=files, options=options, artifact_sha256=artifact)
+    image = _mixed_image(good, tonight, factors)
+    return replace(good, files=files, options=options, artifact_sha256=artifact, image=image)
+
+
+def _mixed_image(good: Recipe, tonight: Recipe, factors: Collection[str]) -> str:
+    """That of the side which the mixture's image is wholly of; empty where it must be built, from a mixed kit."""
+    was, now = good.files or {}, tonight.files or {}
+    of_image = {IMAGE} if was == now else {*_of_packages(was, now), *_of_code(was, now)}
+    wanted = of_image.intersection(factors)
+    return good.image if not wanted else tonight.image if wanted == of_image else ""
+
+
+def _short(image: str) -> str:
+    return image.rpartition("@")[2].removeprefix("sha256:")[:12]
 
 
 def _of_machine(good: Mapping[str, str], tonight: Mapping[str, str]) -> dict[str, str]:
@@ -110,6 +132,13 @@ def _of_code(good: Mapping[str, str], tonight: Mapping[str, str]) -> dict[str, s
     paths = sorted({*good, *tonight} - {REQUIREMENTS, OVERRIDES})
     other = [path for path in paths if good.get(path) != tonight.get(path)]
     return {CODE: f"{', '.join(other)} changed"} if other else {}
+
+
+def _of_image(good: Recipe, tonight: Recipe) -> dict[str, str]:
+    """Where the kits differ, the images do for that; where one side was no container, nothing is known of its image."""
+    if not good.image or not tonight.image or good.image == tonight.image or good.files != tonight.files:
+        return {}
+    return {IMAGE: f"{_short(good.image)} -> {_short(tonight.image)}"}
 
 
 def _of_packages(good: Mapping[str, str], tonight: Mapping[str, str]) -> dict[str, str]:

@@ -81,7 +81,9 @@ def figures_of(cell: CellSummary) -> Iterator[tuple[Metric, Estimate]]:
 
 def series_label(cell: CellSummary, metric: Metric) -> str:
     """The series in words: ``fastapi resnet18 b1 raw-http closed c4, p50 latency``."""
-    return f"{cell.server} {cell.model} b{cell.batch} {cell.protocol} {cell.load.label}, {metric_name(metric)}"
+    # A container's series goes on beside the process's.
+    inside = " docker" if cell.measurements and case_of(cell).launcher == "docker" else ""
+    return f"{cell.server}{inside} {cell.model} b{cell.batch} {cell.protocol} {cell.load.label}, {metric_name(metric)}"
 
 
 def plan_cell(cell: CellSummary, case: Case, weights: str) -> Cell:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, Table, text
 
+import db.access_tables  # the test looks at all tables, also those that no store here knows
 import db.migrations
 from db.engine import open_engine
+from db.maintenance import maintain
 from db.measurement_tables import cases, measurements, telemetry
 from db.migrate import migrate
 from db.rows import Row, measurement_rows, row
@@ -68,18 +71,12 @@ def _insert(connection: Connection, table: Table, row: Row) -> None:
     insert_new(connection, table, [{name: value for name, value in row.items() if name in there}])
 
 
-def test_a_night_stored_before_there_were_searches_is_still_the_same_night(
-    new_database: Callable[..., str], night: Callable[..., list[Record]]
-) -> None:
-    url = new_database()
-    _upgrade(url, "r0002")
-    kept: list[Record] = [record for record in night() if isinstance(record, RunStarted | DeploymentRecord)]
-    timed = [record for record in night() if isinstance(record, MeasurementRecord)]
-    gone = [record for record in night() if isinstance(record, MissingRecord)]
-    opened = replace(timed[1], case=replace(timed[1].case, load=OpenLoop(20.0)), doubts=(DOUBT,))
-    kept += [timed[0], opened, *gone]
+def _stored_at(url: str, step: str, records: list[Record]) -> None:
+    """Nights of measurements, as they lay in the tables of that step."""
+    _upgrade(url, step)
+    tables = {"run_started": runs, "deployment": deployments, "missing": missing_cells}
     with open_engine(url, pooled=False).begin() as connection:
-        for record in kept:
+        for record in records:
             if isinstance(record, MeasurementRecord):
                 fields, case, series = measurement_rows(record)
                 _insert(connection, artifacts, {"sha256": case["artifact_sha256"], "format": case["format"]})
@@ -87,9 +84,20 @@ def test_a_night_stored_before_there_were_searches_is_still_the_same_night(
                 _insert(connection, measurements, fields)
                 for each in series:
                     _insert(connection, telemetry, each)
-            else:
-                tables = {"run_started": runs, "deployment": deployments, "missing": missing_cells}
+            elif record.kind in tables:
                 _insert(connection, tables[record.kind], row(record))
+
+
+def test_a_night_stored_before_there_were_searches_is_still_the_same_night(
+    new_database: Callable[..., str], night: Callable[..., list[Record]]
+) -> None:
+    url = new_database()
+    kept: list[Record] = [record for record in night() if isinstance(record, RunStarted | DeploymentRecord)]
+    timed = [record for record in night() if isinstance(record, MeasurementRecord)]
+    gone = [record for record in night() if isinstance(record, MissingRecord)]
+    opened = replace(timed[1], case=replace(timed[1].case, load=OpenLoop(20.0)), doubts=(DOUBT,))
+    kept += [timed[0], opened, *gone]
+    _stored_at(url, "r0002", kept)
     migrate(url)
     with Store(url) as store:
         back = store.records("night-1")
@@ -106,6 +114,40 @@ def test_a_night_stored_before_there_were_searches_is_still_the_same_night(
             ("c1", "open", "duration"),
             ("s", "search", "duration"),
         ]
+
+
+def test_nights_stored_before_there_were_months_come_into_their_own(
+    new_database: Callable[..., str], night: Callable[..., list[Record]]
+) -> None:
+    url = new_database()
+    names = ["20251231-233000-smoke-ab12", "20261119-023000-smoke-cd34", "by-hand"]
+    kept = [
+        replace(record, doubts=(DOUBT,)) if isinstance(record, MeasurementRecord) and record.cell_id == "c1" else record
+        for name in names
+        for record in night(name)
+        if isinstance(record, RunStarted | DeploymentRecord | MeasurementRecord | MissingRecord)
+    ]
+    _stored_at(url, "r0007", kept)
+    migrate(url)
+    with open_engine(url, pooled=False).connect() as connection:
+        for table in ("measurements", "telemetry"):
+            where = f"SELECT DISTINCT run_id, tableoid::regclass::text FROM {table} ORDER BY 1"  # noqa: S608 - of the two
+            lies = connection.execute(text(where))
+            places = [f"months.{table}_{place}" for place in ("2025_12", "2026_11", "other")]
+            assert [tuple(each) for each in lies] == list(zip(names, places, strict=True))
+        latest = connection.execute(text("SELECT cell_id, run_id FROM latest_measurements ORDER BY 1"))
+        assert [tuple(each) for each in latest] == [("c0", "by-hand"), ("c1", "by-hand")]
+        nights = connection.execute(text("SELECT sum(rounds), sum(doubted_rounds), count(*) FROM series_nights"))
+        assert [tuple(each) for each in nights] == [(6, 3, 6)]
+    with Store(url) as store:
+        assert [record for name in names for record in store.records(name, MeasurementRecord)] == [
+            record for record in kept if isinstance(record, MeasurementRecord)
+        ]
+        again = store.ingest(kept)
+        assert (again.new, again.known, again.refused) == (0, len(kept), ())
+        assert {each.run_id: (each.measured, each.doubted) for each in store.history()} == dict.fromkeys(names, (2, 1))
+        maintain(store, datetime(2026, 11, 20, tzinfo=UTC))
+        assert {each.run_id: (each.measured, each.doubted) for each in store.history()} == dict.fromkeys(names, (2, 1))
 
 
 def test_several_at_once_do_not_clash(new_database: Callable[..., str], capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,7 @@
 """What differs between two nights of one server, and mixtures of both."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -123,3 +125,39 @@ def test_a_mixture_differs_from_last_good_by_its_factors_and_from_tonight_by_the
     mixture = mixed(good, tonight, chosen)
     assert set(differences(good, mixture).changed) == chosen
     assert set(differences(mixture, tonight).changed) == set(factors) - chosen
+
+
+def in_image(of: Recipe, image: str) -> Recipe:
+    return replace(of, image=image, context={**of.context, "image": image, "image_digest": image})
+
+
+OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+
+
+def test_an_image_of_the_same_kit_on_another_base_is_a_factor() -> None:
+    good, tonight = in_image(GOOD, OLD), in_image(recipe(), NEW)
+    assert differences(good, tonight).changed == {"image": "aaaaaaaaaaaa -> bbbbbbbbbbbb"}
+    assert mixed(good, tonight, ["image"]).image == NEW
+    assert mixed(good, tonight, []).image == OLD
+
+
+def test_an_image_that_is_gone_cannot_be_changed_back() -> None:
+    what = differences(in_image(GOOD, OLD), in_image(recipe(), NEW), image_gone="the engine no longer has it")
+    assert what.changed == {}
+    assert what.unseen == {"image"}
+    assert what.unrestored["image"] == "aaaaaaaaaaaa -> bbbbbbbbbbbb: the engine no longer has it"
+
+
+def test_images_of_other_kits_differ_by_what_the_kits_say() -> None:
+    good = in_image(GOOD, OLD)
+    tonight = in_image(recipe(LIST.replace("2.12.0", "2.13.0"), "slow\n"), NEW)
+    assert list(differences(good, tonight).changed) == ["package torch", "code"]
+    assert mixed(good, tonight, ["option threads"]).image == OLD
+    assert mixed(good, tonight, ["package torch", "code"]).image == NEW
+    # Nobody has that one yet.
+    assert mixed(good, tonight, ["package torch"]).image == ""
+
+
+def test_a_process_has_no_image_to_differ_by() -> None:
+    assert differences(GOOD, in_image(recipe(), NEW)).changed == {}
+    assert mixed(GOOD, recipe(), ["code"]).image == ""

@@ -1,0 +1,1 @@
+"""Five years of nights in a real Postgres: what the store holds to, measured."""

@@ -1,0 +1,58 @@
+"""The tables of what is left of a night when its measurements are dropped, and of what is newest."""
+
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Double, ForeignKey, Index, Integer, Table, Text
+
+from db.columns import metadata, not_negative
+
+__all__ = ["judged_series", "latest_cells", "night_rollups", "night_series"]
+
+_FIGURES = (
+    *("throughput_rps", "latency_p50_ns", "latency_p90_ns", "latency_p95_ns", "latency_p99_ns", "offered_rps"),
+    *("answer_rps", "ttft_p50_ns", "ttft_p99_ns", "itl_p50_ns", "itl_p99_ns", "tokens_per_s", "goodput_rps"),
+)
+
+night_rollups = Table(
+    "night_rollups",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.run_id"), primary_key=True),
+    Column("began_at", DateTime(timezone=True)),
+    Column("measured", Integer, nullable=False),
+    Column("doubted", Integer, nullable=False),
+    Column("raw_dropped", Boolean, nullable=False, server_default="false"),
+    not_negative("measured", "doubted"),
+)
+"""One row a night whose measurements are rolled up. What is added to it afterwards takes the row away, and with it
+those of its series, until it is rolled up anew. ``raw_dropped``: its measurements are gone, and stay away."""
+
+night_series = Table(
+    "night_series",
+    metadata,
+    Column("fingerprint", Text, ForeignKey("cases.fingerprint"), primary_key=True),
+    Column("run_id", Text, ForeignKey("night_rollups.run_id", ondelete="CASCADE"), primary_key=True),
+    Column("rounds", Integer, nullable=False),
+    Column("doubted_rounds", Integer, nullable=False),
+    Column("ok_count", BigInteger, nullable=False),
+    Column("failed_count", BigInteger, nullable=False),
+    *(Column(name, Double) for name in _FIGURES),
+    Index("ix_night_series_run_id", "run_id"),
+)
+"""One row a cell and night over its rounds: the medians of those that nothing is said against."""
+
+judged_series = Table(
+    "judged_series",
+    metadata,
+    Column("fingerprint", Text, primary_key=True),
+    Column("metric", Text, primary_key=True),
+    Column("suite", Text, primary_key=True),
+)
+"""Which series there are, so that nobody has to read all their points to say so."""
+
+latest_cells = Table(
+    "latest_cells",
+    metadata,
+    Column("fingerprint", Text, ForeignKey("cases.fingerprint"), primary_key=True),
+    Column("run_id", Text, nullable=False),
+    Column("cell_id", Text, nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+)
+"""Where the newest measurement of each series is, so that nobody has to look through all months for it."""
