@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-from packaging.utils import canonicalize_name
-
 import servers
 from export import zoo
 from export.signature import read_signature
+from launch.environment import pinned_version
 from nightbench.catalog import Catalog
 from nightbench.errors import UsageError, nearest
-from nightbench.server import ServerSpec
 from nightbench.settings import Settings
 
 __all__ = ["SUITES", "load_catalog", "pinned_version", "suite_path"]
@@ -33,14 +31,3 @@ def suite_path(name: str) -> Path:
             f"suite {name!r}: is neither a file nor a suite that comes with nightbench; {nearest(name, known)}"
         )
     return known[name]
-
-
-def pinned_version(spec: ServerSpec) -> str:
-    """The version of a server that its requirement list pins, whether or not its environment has been built."""
-    if not spec.requirements.is_file():
-        return "unpinned"
-    for line in spec.requirements.read_text(encoding="utf-8").splitlines():
-        name, pinned, version = line.partition(";")[0].partition("==")
-        if pinned and canonicalize_name(name) == canonicalize_name(spec.distribution):
-            return version.strip()
-    return "unpinned"

@@ -24,7 +24,16 @@ from launch.uv import Uv
 from nightbench.errors import DeploymentError
 from nightbench.stopping import Stopped, never
 
-__all__ = ["Environment", "Pinned", "build_ns", "ensure_environment", "environment_folder", "lock_path", "take"]
+__all__ = [
+    "Environment",
+    "Pinned",
+    "build_ns",
+    "ensure_environment",
+    "environment_folder",
+    "lock_path",
+    "pinned_version",
+    "take",
+]
 
 _STAMP = ".complete"
 _POLL_S = 0.2
@@ -63,6 +72,9 @@ class Environment:
     """Whether this call built it."""
     build_ns: int
     """How long the build took when it was done, now or earlier; 0 for ``host``."""
+    image: str = ""
+    """The container image that holds it, by the name or id that starts it; empty where it is a folder here."""
+    image_digest: str = ""
 
 
 def ensure_environment(
@@ -224,3 +236,16 @@ def _version(spec: Pinned, folder: Path) -> str:
     raise DeploymentError(
         "no_environment", f"{spec.requirements} does not install {wanted}, the distribution {spec.name} names"
     )
+
+
+def pinned_version(spec: Pinned) -> str:
+    """The version that the requirement list pins, whether or not the environment has been built."""
+    from packaging.utils import canonicalize_name
+
+    if not spec.requirements.is_file():
+        return "unpinned"
+    for line in spec.requirements.read_text(encoding="utf-8").splitlines():
+        name, pinned, version = line.partition(";")[0].partition("==")
+        if pinned and canonicalize_name(name) == canonicalize_name(spec.distribution):
+            return version.strip()
+    return "unpinned"

@@ -13,11 +13,13 @@ from pathlib import Path
 
 from launch.processes import look_up
 
-__all__ = ["DEPLOYMENT", "OWNER", "RUN", "Owner", "labels"]
+__all__ = ["DEPLOYMENT", "OWNER", "OWNER_LABEL", "RUN", "Owner", "container_labels", "labels"]
 
 RUN = "NIGHTBENCH_RUN"
 DEPLOYMENT = "NIGHTBENCH_DEPLOYMENT"
 OWNER = "NIGHTBENCH_OWNER"
+OWNER_LABEL = "nightbench.owner"
+"""On containers and their networks, what `OWNER` is in a process's environment."""
 
 _LABEL = re.compile(r"(\d+):(\d+):([0-9a-z]+)")
 _NAME = re.compile(r"nightbench-(\d+)-(\d+)-([0-9a-z]+)-")
@@ -85,3 +87,13 @@ class Owner:
 def labels(run_id: str, deployment_id: str) -> dict[str, str]:
     """The variables by which a process of one deployment is found again, to be put in its environment."""
     return {RUN: run_id, DEPLOYMENT: deployment_id, OWNER: Owner.current().label}
+
+
+def container_labels(run_id: str, deployment_id: str, server: str) -> dict[str, str]:
+    """Docker's labels on what belongs to one deployment."""
+    return {
+        "nightbench.run": run_id,
+        "nightbench.deployment": deployment_id,
+        "nightbench.server": server,
+        OWNER_LABEL: Owner.current().label,
+    }

@@ -1,16 +1,20 @@
 """What one deployment may use, and how far this machine can hold it to that."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from launch.cgroup import MemoryGroup
 from nightbench.errors import UsageError
-from nightbench.server import Limits
+from nightbench.server import Limits, OptionValue, ServerSpec
 
-__all__ = ["affinity", "describe"]
+__all__ = ["affinity", "describe", "gpus_for"]
 
 _CAN_PIN = hasattr(os, "sched_setaffinity")
+
+
+_ON_GPU = frozenset({"cuda", "tensorrt"})
+"""Values of a server's options that ask for NVIDIA's runtime."""
 
 
 def _list(cpus: tuple[int, ...]) -> str:
@@ -47,3 +51,13 @@ def describe(limits: Limits, memory: MemoryGroup) -> dict[str, str]:
     if limits.memory_bytes is not None:
         held["memory"] = memory.held
     return held
+
+
+def gpus_for(
+    spec: ServerSpec, options: Mapping[str, OptionValue], env: Mapping[str, str] = os.environ
+) -> tuple[str, ...]:
+    """The GPUs that a container of it must be given: those a process would see, if it is to use any."""
+    if "gpu" not in spec.needs and _ON_GPU.isdisjoint(map(str, spec.resolve(options).values())):
+        return ()
+    visible = [part.strip() for part in env.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    return tuple(part for part in visible if part) or ("all",)

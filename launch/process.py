@@ -1,11 +1,9 @@
 """Servers as local processes: started, found ready, and ended with everything they started, whatever happens."""
 
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from launch.cgroup import MemoryGroup, memory_group
 from launch.in_process import deploy_in_process
@@ -17,16 +15,13 @@ from launch.processes import look_up
 from launch.readiness import Waiting
 from launch.request import LaunchRequest
 from launch.running import running
+from launch.serving import PortLost, command_of, endpoints_at, load_time_ns, serve_request, signal_name
 from launch.workdir import default_root, workdir
 from nightbench.errors import DeploymentError
-from nightbench.server import Command, Deployment, Endpoint, Prober, Protocol, ServeRequest, ServerSpec
+from nightbench.server import Deployment, Endpoint, Prober
 from nightbench.stopping import never
 
 __all__ = ["LaunchRequest", "ProcessLauncher", "alive", "labels", "log_tail"]
-
-
-class _PortLost(DeploymentError):
-    """Another process took a port between our choosing it and the server's listening on it."""
 
 
 class ProcessLauncher:
@@ -48,7 +43,7 @@ class ProcessLauncher:
         with ExitStack() as stack:
             try:
                 deployment = stack.enter_context(_deployed(request, prober, should_stop))
-            except _PortLost:
+            except PortLost:
                 deployment = stack.enter_context(_deployed(request, prober, should_stop))
             yield deployment
 
@@ -67,8 +62,8 @@ def _deployed(request: LaunchRequest, prober: Prober, should_stop: Callable[[], 
     with ExitStack() as stack:
         folder = stack.enter_context(workdir(request.workdir_root or default_root()))
         ports = dict(zip(spec.ports, stack.enter_context(reserve(len(spec.ports), request.ports)), strict=True))
-        serve = _serve_request(request, folder, ports)
-        command = _command(spec, serve)
+        serve = serve_request(request, folder, ports, LOOPBACK)
+        command = command_of(spec.command, serve)
         memory = stack.enter_context(memory_group(folder.name, request.limits.memory_bytes))
         started_ns = time.monotonic_ns()
         process, tree = stack.enter_context(running(request, command, folder, memory))
@@ -80,9 +75,9 @@ def _deployed(request: LaunchRequest, prober: Prober, should_stop: Callable[[], 
         def check_ours(endpoint: Endpoint) -> None:
             if not tree.listens(endpoint.port):
                 detail = f"port {endpoint.port} is answered by another process"
-                raise _PortLost("died", detail, log_tail(request.log_path))
+                raise PortLost("died", detail, log_tail(request.log_path))
 
-        endpoints = _endpoints(serve, spec.protocols)
+        endpoints = endpoints_at(LOOPBACK, serve, spec.protocols)
         waiting = Waiting(
             spec.name, spec.ready_timeout_s, prober, check_alive, check_ours, should_stop, request.log_path
         )
@@ -93,7 +88,7 @@ def _deployed(request: LaunchRequest, prober: Prober, should_stop: Callable[[], 
             endpoints=endpoints,
             pid=process.pid,
             cold_start_ns=ready_ns - started_ns,
-            model_load_ns=_load_time(serve.load_time_path),
+            model_load_ns=load_time_ns(serve.load_time_path),
             rss_bytes=tree.rss_bytes(),
             server_version=request.environment.version,
             environment=request.environment.fingerprint,
@@ -101,49 +96,6 @@ def _deployed(request: LaunchRequest, prober: Prober, should_stop: Callable[[], 
             metrics_url=f"http://{LOOPBACK}:{ports[metrics.port]}{metrics.path}" if metrics else None,
             limits=describe(request.limits, memory),
         )
-
-
-def _serve_request(request: LaunchRequest, folder: Path, ports: Mapping[str, int]) -> ServeRequest:
-    return ServeRequest(
-        model=request.model,
-        artifact=request.artifact,
-        options=request.spec.resolve(request.options),
-        threads=request.threads,
-        host=LOOPBACK,
-        ports=ports,
-        workdir=folder,
-        load_time_path=folder / "load_time_ns",
-        python=request.environment.python,
-        site_packages=request.environment.site_packages,
-    )
-
-
-def _command(spec: ServerSpec, serve: ServeRequest) -> Command:
-    """What the server's folder says to start. It may be a user's own: what it raises costs its own cells only."""
-    try:
-        made: object = spec.command(serve)
-    except DeploymentError:
-        raise
-    except Exception as error:
-        cause = " ".join(f"{type(error).__name__}: {error}".split())
-        raise DeploymentError("died", f"its command could not be made: {cause}") from error
-    if not isinstance(made, Command):
-        raise DeploymentError("died", f"its command could not be made: {made!r} is not a Command")
-    return made
-
-
-def _endpoints(serve: ServeRequest, protocols: Mapping[Protocol, str]) -> dict[Protocol, Endpoint]:
-    return {
-        protocol: Endpoint(
-            protocol,
-            host=serve.host,
-            port=serve.ports[port],
-            model=serve.model.name,
-            options=serve.options,
-            threads=serve.threads,
-        )
-        for protocol, port in protocols.items()
-    }
 
 
 def _death(
@@ -158,23 +110,9 @@ def _death(
     if memory.out_of_memory:
         return DeploymentError("died", f"was killed for memory (limit {request.limits.memory_bytes} bytes)", tail)
     if code < 0:
-        return DeploymentError("died", f"was killed by {_signal_name(-code)}", tail)
+        return DeploymentError("died", f"was killed by {signal_name(-code)}", tail)
     how = f"exited with code {code}"
     lost = next((port for port in ports.values() if not is_free(port)), None)
     if lost is not None or "address already in use" in tail.lower():
-        return _PortLost("died", f"{how}: another process took its port", tail)
+        return PortLost("died", f"{how}: another process took its port", tail)
     return DeploymentError("died", how, tail)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def _load_time(path: Path) -> int | None:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return None

@@ -6,18 +6,23 @@ Only what carries a label of ours is considered, and only once the process named
 import os
 import shutil
 import signal
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from launch.cgroup import MemoryGroup, home_of_groups
-from launch.labels import DEPLOYMENT, OWNER, RUN, Owner
+from launch.engine import Engine, engine
+from launch.labels import DEPLOYMENT, OWNER, OWNER_LABEL, RUN, Owner
 from launch.processes import Seen, environment_of, send
 from launch.tree import Tree
-from launch.workdir import default_root, remove_segments
+from launch.workdir import ENGINE, default_root, remove_segments
+from nightbench.errors import DeploymentError
+from servers.container import UID
 
-__all__ = ["Reaped", "reap"]
+__all__ = ["Reaped", "reap", "reap_containers"]
 
 _GRACE_S = 2.0
 
@@ -26,7 +31,7 @@ _GRACE_S = 2.0
 class Reaped:
     """One thing that was ended or removed."""
 
-    kind: Literal["process", "workdir", "shared_memory", "cgroup"]
+    kind: Literal["container", "network", "process", "workdir", "shared_memory", "cgroup"]
     name: str
     """A path or name; of a process its id and the deployment it belonged to."""
 
@@ -75,12 +80,55 @@ def _orphaned(name: str) -> bool:
     return owner is not None and owner.dead
 
 
+def reap_containers(engine: Engine) -> list[Reaped]:
+    """Remove every container and network of ours whose owner is dead, or which is from before this machine booted."""
+    from docker.errors import DockerException
+
+    ours: dict[str, str | list[str] | bool] = {"label": OWNER_LABEL}
+    removed: list[Reaped] = []
+    with suppress(DockerException, OSError):
+        for container in engine.client.containers.list(all=True, filters=ours, sparse=True):
+            facts = container.attrs
+            if _abandoned(facts["Labels"], facts["Created"]):
+                with suppress(DockerException, OSError):
+                    container.remove(force=True, v=True)
+                    removed.append(Reaped("container", facts["Names"][0].lstrip("/")))
+        for network in engine.client.networks.list(filters=ours):
+            if _abandoned(network.attrs["Labels"], _seconds(network.attrs["Created"])):
+                with suppress(DockerException, OSError):
+                    network.remove()
+                    removed.append(Reaped("network", str(network.name)))
+    return removed
+
+
+def _abandoned(marks: Mapping[str, str], created_s: float) -> bool:
+    import psutil
+
+    owner = Owner.of_label(marks.get(OWNER_LABEL, ""))
+    return owner is not None and (owner.dead or created_s < psutil.boot_time())
+
+
+def _seconds(time: str) -> float:
+    """Of Docker's times, which have nanoseconds, since the epoch."""
+    return datetime.fromisoformat(f"{time[:19]}+00:00" if time.endswith("Z") else time[:19] + time[-6:]).timestamp()
+
+
+def _end_containers(root: Path) -> list[Reaped]:
+    """Those that a killed owner's working directories speak of: without one, no engine is asked anything."""
+    removed: list[Reaped] = []
+    urls = {path.read_text() for path in root.glob(f"nightbench-*/{ENGINE}") if _orphaned(path.parent.name)}
+    for url in sorted(urls):
+        with suppress(DeploymentError):
+            removed += reap_containers(engine(url))
+    return removed
+
+
 def _remove_folders(root: Path) -> list[Reaped]:
     removed: list[Reaped] = []
     for folder in root.glob("nightbench-*"):
         with suppress(OSError):
-            # A shared temp folder also holds other users' runs.
-            if _orphaned(folder.name) and folder.lstat().st_uid == os.getuid():
+            # A shared temp folder also holds other users' runs; a container's is handed over to nobody.
+            if _orphaned(folder.name) and folder.lstat().st_uid in {os.getuid(), UID}:
                 shutil.rmtree(folder)
                 removed.append(Reaped("workdir", str(folder)))
     return removed
@@ -95,11 +143,13 @@ def _remove_groups() -> list[Reaped]:
 
 
 def reap(workdir_root: Path | None = None) -> tuple[Reaped, ...]:
-    """End every process whose owner is dead, with its tree; remove the owner's folders, shared memory, cgroups.
+    """End every process and container whose owner is dead; remove the owner's folders, shared memory, cgroups.
 
     What belongs to a live owner is never touched, nor what carries no label. ``workdir_root`` is the one given to
     the launches, if any was.
     """
+    root = workdir_root or default_root()
+    containers = _end_containers(root)
     processes = _end_orphans()
     segments = [Reaped("shared_memory", name) for name in remove_segments(_orphaned)]
-    return (*processes, *segments, *_remove_groups(), *_remove_folders(workdir_root or default_root()))
+    return (*containers, *processes, *segments, *_remove_groups(), *_remove_folders(root))

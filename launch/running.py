@@ -11,6 +11,7 @@ from launch.cgroup import MemoryGroup
 from launch.labels import labels
 from launch.limits import affinity
 from launch.request import LaunchRequest
+from launch.serving import settings_of
 from launch.tree import Tree, of_deployment
 from nightbench.errors import DeploymentError
 from nightbench.server import Command
@@ -22,18 +23,11 @@ _KEPT = ("HOME", "LANG", "TZ", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 
 
 def _environment(request: LaunchRequest, command: Command, folder: Path) -> dict[str, str]:
-    threads = str(request.threads)
     path = f"{request.environment.python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return {
-        "LANG": "C.UTF-8",
+        **settings_of(request, folder),
         **{name: os.environ[name] for name in _KEPT if name in os.environ},
         "PATH": path,
-        "TMPDIR": str(folder),
-        "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-        "PYTHONUNBUFFERED": "1",
-        # It phones home by default since 1.29, from a thread of its own.
-        "ORT_DISABLE_TELEMETRY": "1",
         **command.env,
         **labels(request.run_id, request.deployment_id),
     }

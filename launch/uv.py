@@ -1,25 +1,22 @@
 """uv, the installer, run so that it is labelled as ours, ends with us, and fails in one sentence."""
 
 import os
-import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TextIO
+from typing import TextIO
 
 from launch.labels import OWNER, Owner
 from launch.logs import readable
+from launch.output import lines_of
 from nightbench.errors import DeploymentError
-from nightbench.stopping import Stopped
 
 __all__ = ["Uv", "failure_sentence"]
 
 _STEPS = ("Resolved", "Building", "Built", "Prepared", "Installed", "Bytecode compiled")
 _LONGEST = 400
-_POLL_S = 0.2
-_READ_BYTES = 64 * 1024
 
 
 def failure_sentence(output: str) -> str:
@@ -95,7 +92,8 @@ class Uv:
             start_new_session=True,  # a group of its own: what builds a package must end with it, and drop the lock
         ) as process:
             try:
-                for line in self._lines(process.stdout) if process.stdout else ():
+                stopped = f"stopped while the environment of {self._name} was being built"
+                for line in lines_of(process.stdout, self._should_stop, stopped) if process.stdout else ():
                     self._log.write(line)
                     self._log.flush()
                     output.append(line)
@@ -110,19 +108,3 @@ class Uv:
                 f"the environment of {self._name} could not be built: {failure_sentence(''.join(output))}",
                 "".join(output[-20:]),
             )
-
-    def _lines(self, stream: IO[bytes]) -> Iterator[str]:
-        """Its lines as they come, until it is closed or we are told to stop."""
-        rest = b""
-        while True:
-            if self._should_stop():
-                raise Stopped(f"stopped while the environment of {self._name} was being built")
-            if not select.select([stream], [], [], _POLL_S)[0]:
-                continue
-            data = os.read(stream.fileno(), _READ_BYTES)
-            *lines, rest = (rest + data).split(b"\n")
-            yield from (f"{line.decode(errors='replace')}\n" for line in lines)
-            if not data:
-                break
-        if rest:
-            yield rest.decode(errors="replace")

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from launch.labels import Owner
 
-__all__ = ["SHARED_MEMORY", "default_root", "remove_segments", "workdir"]
+__all__ = ["ENGINE", "SHARED_MEMORY", "default_root", "remove_segments", "workdir"]
 
+ENGINE = ".engine"
+"""In the working directory of a container: the address of the engine that runs it."""
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where Linux keeps POSIX shared memory; only our own names there)
 
 

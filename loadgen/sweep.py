@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from loadgen.cache_audit import CacheAudit
 from loadgen.calibrate import Calibration, Kind, calibrate
@@ -33,7 +33,7 @@ from nightbench.stopping import never
 from nightbench.streaming import stream_figures
 from nightbench.witness import Witness
 
-__all__ = ["Sweep", "Swept", "calibrated", "run_sweep"]
+__all__ = ["Send", "Sweep", "Swept", "calibrated", "run_sweep"]
 
 _NS_PER_S = 1e9
 _LONGEST_S = 3600.0
@@ -42,6 +42,20 @@ _MOST_REQUESTS = 50_000_000
 """Of an open loop: its rows are made before it starts, about 50 bytes each."""
 _UNUSED = Tolerance(0.0, 0.0)
 """Nothing is compared: there is no reference."""
+
+
+class Send(Protocol):
+    """Carries out a job, as `loadgen.run.run_job` does."""
+
+    def __call__(
+        self,
+        job: Job,
+        should_stop: Callable[[], bool] = ...,
+        *,
+        on_start: Callable[[int], None] = ...,
+        workdir_root: Path | None = ...,
+        watch: Callable[[Glimpse], None] | None = ...,
+    ) -> JobResult: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +150,13 @@ def run_sweep(
     watch: Callable[[Glimpse], None] | None = None,
     on_step: Callable[["Swept"], None] = lambda _: None,
     calibration: Calibration | None = None,
+    send: Send = run_job,
 ) -> Swept:
     """Send the load from processes of its own, each told to ``on_start``, and take its figures.
 
     ``watch`` is shown how it goes, some times a second, and ``on_step`` each step of a search. ``calibration`` says
-    what the client itself can do with such requests: a throughput too near to that is doubted.
+    what the client itself can do with such requests: a throughput too near to that is doubted. ``send`` carries out a
+    job; other machines may take part in that.
 
     Raises:
         UsageError: more is asked for than can be held.
@@ -150,12 +166,12 @@ def run_sweep(
     sweep.check()
 
     def attempt(load: Step) -> Swept:
-        swept = _attempt(sweep, load, calibration, should_stop, on_start, watch)
+        swept = _attempt(sweep, load, calibration, should_stop, on_start, watch, send)
         on_step(swept)
         return swept
 
     if not isinstance(sweep.load, Search):
-        return _attempt(sweep, sweep.load, calibration, should_stop, on_start, watch)
+        return _attempt(sweep, sweep.load, calibration, should_stop, on_start, watch, send)
     sought = seek(sweep.load, attempt, _told)
     doubts = (*sought.chosen.doubts, *search_open(sought.figures))
     return replace(sought.chosen, search=sought.figures, doubts=doubts)
@@ -202,12 +218,13 @@ def _attempt(
     should_stop: Callable[[], bool],
     on_start: Callable[[int], None],
     watch: Callable[[Glimpse], None] | None,
+    send: Send,
 ) -> Swept:
     started_at = datetime.now(UTC)
     with tempfile.TemporaryDirectory(prefix="nightbench-sweep-") as folder:
         job = _job(sweep, load, Path(folder))
         sweep.payload.save(job.pool)
-        result = run_job(job, should_stop, on_start=on_start, workdir_root=Path(folder), watch=watch)
+        result = send(job, should_stop, on_start=on_start, workdir_root=Path(folder), watch=watch)
         if result.error is not None:
             raise NightbenchError(f"the load could not be sent: {result.error}")
         samples, marks = Samples.load(job.samples), Marks.load(job.samples)

@@ -10,7 +10,7 @@ from threading import Event, Thread
 from types import TracebackType
 
 from loadgen.sources import counters, triton
-from loadgen.sources.cgroup import CpuThrottle
+from loadgen.sources.cgroup import Container, CpuThrottle
 from loadgen.sources.energy import ENERGY_COUNTER, energy
 from loadgen.sources.nvidia import NvidiaGpus
 from loadgen.sources.processes import MachineCpu, ProcessTree, Usage
@@ -34,8 +34,10 @@ class Telemetry:
 
     Sources and metrics: ``server`` and ``client`` have ``cpu_percent`` (100 is one processor), ``rss_bytes`` and
     ``threads``, each summed over their process trees; ``server`` has ``cpu_throttled_percent`` where its control group
-    has a limit on processor time; ``machine`` has ``foreign_cpu_percent``, all the processor time that was neither
-    server's nor client's, our own included; ``gpu0`` and so on have what NVML tells (`NvidiaGpus.read`).
+    has a limit on processor time, and in a container what its group says of all that is in it,
+    ``container_cpu_percent``, ``container_memory_bytes`` and ``container_oom_kills``; ``machine`` has
+    ``foreign_cpu_percent``, all the processor time that was neither server's nor client's, our own included; ``gpu0``
+    and so on have what NVML tells (`NvidiaGpus.read`).
     A processor figure is the mean over the interval that ends at its sample. A source that is not there, or no
     longer, has no samples rather than zeros. ``pid`` is ``None`` only where the client hosts the model itself.
 
@@ -45,8 +47,15 @@ class Telemetry:
     """
 
     def __init__(
-        self, pid: int | None, metrics_url: str | None, interval_s: float = 0.2, model: str | None = None
+        self,
+        pid: int | None,
+        metrics_url: str | None,
+        interval_s: float = 0.2,
+        model: str | None = None,
+        *,
+        contained: bool = False,
     ) -> None:
+        """``contained``: ``pid`` is the first process of a container."""
         if not interval_s > 0.0:
             raise UsageError(f"telemetry: an interval of {interval_s:g} s is none; give one above zero, such as 0.2")
         self._metrics_url = metrics_url
@@ -54,6 +63,7 @@ class Telemetry:
         self._model = model
         self._server = None if pid is None else ProcessTree(pid)
         self._throttle = None if pid is None else CpuThrottle(pid)
+        self._container = Container(pid) if pid is not None and contained else None
         self._clients = ProcessTree()
         self._machine = MachineCpu()
         self._gpus: NvidiaGpus | None = None
@@ -145,6 +155,8 @@ class Telemetry:
         self._machine.read()
         if self._server is not None:
             self._server.read()
+        if self._container is not None:
+            self._container.read()
         self._clients.read()
         self._sampled_ns = time.monotonic_ns()
 
@@ -156,6 +168,7 @@ class Telemetry:
         server = self._server.read() if self._server is not None else None
         client = self._clients.read()
         throttled_s = self._throttle.read() if self._throttle is not None else None
+        held = self._container.read() if self._container is not None else None
         if elapsed_s <= 0:
             return
         self._add_usage("server", server, elapsed_s, now_ns)
@@ -165,11 +178,19 @@ class Telemetry:
             foreign = 100 * max(0.0, busy_s - ours_s) / elapsed_s
             self._points["machine", "foreign_cpu_percent"].append((now_ns, foreign))
         if throttled_s is not None:
-            self._points["server", "cpu_throttled_percent"].append((now_ns, 100 * throttled_s / elapsed_s))
+            self._add("cpu_throttled_percent", 100 * throttled_s / elapsed_s, now_ns)
+        if held is not None:
+            self._add("container_cpu_percent", 100 * held.cpu_s / elapsed_s, now_ns)
+            self._add("container_memory_bytes", held.memory_bytes, now_ns)
+            self._add("container_oom_kills", held.oom_kills, now_ns)
         if self._gpus is not None:
             ours = self._clients.pids | (self._server.pids if self._server is not None else frozenset())
             for gpu, metric, value in self._gpus.read(ours):
                 self._points[gpu, metric].append((now_ns, value))
+
+    def _add(self, metric: str, value: float, at_ns: int) -> None:
+        """Of the server."""
+        self._points["server", metric].append((at_ns, float(value)))
 
     def _add_usage(self, source: str, usage: Usage | None, elapsed_s: float, at_ns: int) -> None:
         if usage is None:

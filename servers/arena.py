@@ -11,6 +11,7 @@ from pathlib import Path
 from nightbench.errors import UsageError
 from nightbench.model import Format, ModelSpec
 from nightbench.server import Command, Option, OptionValue, ServeRequest, ServerSpec
+from servers.container import inside, is_inside
 
 __all__ = [
     "ARCHITECTURES",
@@ -58,6 +59,8 @@ def flags(request: ServeRequest) -> tuple[str, ...]:
 
 def supervised(request: ServeRequest, commands: Sequence[Command]) -> Command:
     """Several processes as one, the last of them the one that clients ask."""
+    if is_inside(request):  # in an image: what lies in a file is not told it by the launcher
+        commands = [inside(each, (_COMMON, *(_COMMON.parent / name for name in ARCHITECTURES))) for each in commands]
     listed = request.workdir / "processes.json"
     listed.write_text(json.dumps([{"argv": each.argv, "env": dict(each.env)} for each in commands]), encoding="utf-8")
     return Command((str(request.python), "-I", "-u", str(_COMMON / _SUPERVISOR), str(listed)))

@@ -5,9 +5,12 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from launch.docker import DockerLauncher
+from launch.engine import Engine
 from launch.environment import Environment, ensure_environment
 from launch.external import ExternalLauncher, no_environment
 from launch.here import missing
+from launch.limits import gpus_for
 from launch.process import LaunchRequest, ProcessLauncher, labels
 from loadgen.probe import PoolProber
 from nightbench.errors import DeploymentError
@@ -18,6 +21,8 @@ from nightbench.server import Deployment, Limits, ServerSpec
 from nightbench.stopping import Stopped
 from servers.kit import kit_files, kit_sha256
 from tasks.export import Exported
+from tasks.launching import contained, image_environment
+from tasks.live import Live, announced, live_folder
 from tasks.session import Session
 
 __all__ = ["deployed", "prepare_environment"]
@@ -25,13 +30,18 @@ __all__ = ["deployed", "prepare_environment"]
 GIB = 1024**3
 
 
-def prepare_environment(session: Session, server: str) -> Environment | DeploymentError:
-    """The server's own environment, built if this machine has none of that exact requirement list yet."""
+def prepare_environment(session: Session, server: str, image: str = "") -> Environment | DeploymentError:
+    """The server's own environment, or its image, built if this machine has none of that exact requirement list yet.
+
+    ``image``, of a server in a container, is the one to take if it is still there.
+    """
     session.check_stop()
     spec = session.server(server)
     if spec.external is not None:
         return no_environment()
     _keep_kit(session, spec)
+    if session.engine is not None and contained(session, spec):
+        return _prepare_image(session, session.engine, spec, image)
     session.progress.doing(f"environment of {server}")
     if absent := missing(spec):
         error = DeploymentError("no_environment", f"{server} cannot run here: it needs {', '.join(absent)}")
@@ -51,6 +61,18 @@ def prepare_environment(session: Session, server: str) -> Environment | Deployme
             raise session.cancelled() from stopped
         except DeploymentError as error:
             session.progress.note(f"no environment for {server}: {error.detail}")
+            return error
+
+
+def _prepare_image(session: Session, engine: Engine, spec: ServerSpec, image: str) -> Environment | DeploymentError:
+    session.progress.doing(f"image of {spec.name}")
+    with session.ledger.span("setup"):
+        try:
+            return image_environment(session, engine, spec, image)
+        except Stopped as stopped:
+            raise session.cancelled() from stopped
+        except DeploymentError as error:
+            session.progress.note(f"no image for {spec.name}: {error.detail}")
             return error
 
 
@@ -78,6 +100,9 @@ def deployed(
         session.record(_record(session, replicate, environment, outcome, started_at))
         if isinstance(outcome, DeploymentError):
             session.progress.note(f"{setup.server} did not come up for {setup.export.model}: {outcome.detail}")
+        else:
+            live = Live.of(session.run_id, replicate, outcome)
+            stack.enter_context(announced(live_folder(session.settings), live))
         try:
             yield outcome
         finally:
@@ -96,13 +121,14 @@ def _launch(
         return environment
     setup, model = replicate.setup, session.catalog.models[replicate.setup.export.model]
     spec, memory_gib = session.server(setup.server), session.suite.memory_gib
+    gpus = gpus_for(spec, setup.options_map) if environment.image else ()
     request = LaunchRequest(
         spec=spec,
         model=model,
         artifact=exported.artifact,
         options=setup.options_map,
         threads=session.suite.threads,
-        limits=Limits(session.place.server, int(memory_gib * GIB) if memory_gib else None),
+        limits=Limits(session.place.server, int(memory_gib * GIB) if memory_gib else None, gpus),
         environment=environment,
         run_id=session.run_id,
         deployment_id=replicate.deployment_id,
@@ -118,13 +144,22 @@ def _launch(
         should_stop=session.should_stop,
         workdir_root=session.workdir,
     )
-    launcher = ProcessLauncher() if spec.external is None else ExternalLauncher()
     try:
-        return stack.enter_context(launcher.launch(request, prober, session.should_stop))
+        return stack.enter_context(_launcher(session, spec, environment).launch(request, prober, session.should_stop))
     except Stopped as stopped:
         raise session.cancelled() from stopped
     except DeploymentError as error:
         return error
+
+
+def _launcher(
+    session: Session, spec: ServerSpec, environment: Environment
+) -> ProcessLauncher | DockerLauncher | ExternalLauncher:
+    if spec.external is not None:
+        return ExternalLauncher()
+    if session.engine is not None and environment.image:
+        return DockerLauncher(session.engine)
+    return ProcessLauncher()
 
 
 def _log_path(session: Session, replicate: Replicate) -> Path:
@@ -162,4 +197,7 @@ def _record(
         failure_kind=error.kind if error else None,
         failure=error.detail if error else None,
         log_tail=error.log_tail if error else "",
+        launcher="docker" if contained(session, session.server(setup.server)) else "process",
+        image=built.image if built else "",
+        image_digest=built.image_digest if built else "",
     )

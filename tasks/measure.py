@@ -13,6 +13,7 @@ from nightbench.record import Case, MeasurementRecord
 from nightbench.search import search_open
 from tasks.calibrate import canary_doubts
 from tasks.export import Exported
+from tasks.launching import contained
 from tasks.missing import record_missing, why_untimed
 from tasks.session import Peak, Session, planned_name
 from tasks.subject import Subject
@@ -137,6 +138,7 @@ def case_of(session: Session, exported: Exported, cell: Cell) -> Case:
         threads=session.suite.threads,
         hardware=session.hardware,
         version=session.suite.version,
+        launcher="docker" if contained(session, session.server(cell.setup.server)) else None,
     )
 
 
@@ -144,4 +146,7 @@ def _context(session: Session, subject: Subject) -> Mapping[str, str]:
     deployment = subject.deployment
     kit = session.known.kits.get(deployment.server)
     own = {"server_version": deployment.server_version, "environment": deployment.environment}
+    if deployment.container_id is not None:
+        own |= {"image": deployment.image, "image_digest": deployment.image_digest}
+        own |= {"network": deployment.limits["network"]}
     return {**session.context, **own, **({"kit": kit} if kit else {})}

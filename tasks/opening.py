@@ -17,6 +17,7 @@ from nightbench.record import RunFinished, RunStarted
 from nightbench.settings import Settings
 from nightbench.stopping import Stopped, never
 from tasks import machine
+from tasks.launching import context_of, engine_for
 from tasks.progress import Progress, Silent
 from tasks.request import SUITE_FOLDER, TRACES, Request, check_traces
 from tasks.session import Cancelled, Known, Session
@@ -61,7 +62,7 @@ def opened(
 ) -> Iterator[Session]:
     """A session for ``request``, its start on record; a block that is left by an exception puts that on record too."""
     preflight(request, settings, catalog)
-    place = machine.placement()
+    place, engine = machine.placement(), engine_for(request.suite, f"suite {request.suite.name}")
     with spool.Spool.open(settings.spool, request.run_id) as lines, workdir(default_root()) as folder:
         session = Session(
             run_id=request.run_id,
@@ -72,8 +73,9 @@ def opened(
             spool=lines,
             place=place,
             hardware=machine.hardware(place),
-            context=machine.context(),
+            context={**machine.context(), **context_of(engine)},
             workdir=folder,
+            engine=engine,
             store=store,
             progress=progress or Silent(),
             should_stop=should_stop,

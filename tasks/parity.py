@@ -13,6 +13,12 @@ from tasks.subject import Subject
 
 __all__ = ["check_wire", "keep"]
 
+_WHY_NOT = (
+    "its user may not open root's shared memory; run nightbench as another user, or the server as a process "
+    "(launcher: process)"
+)
+"""The one reason there is (`launch.container.spoken`)."""
+
 
 def check_wire(session: Session, subject: Subject) -> None:
     """Ask a deployment for the whole pool by every protocol and batch size that its cells use; leave the figures.
@@ -28,9 +34,16 @@ def check_wire(session: Session, subject: Subject) -> None:
     session.progress.doing(f"round {subject.replicate.round}: checking the answers of {setup.server}")
     pool = Pool.read(subject.exported.pool.path, model.inputs, model.outputs)
     tolerance = tolerance_at(model, setup.export.precision, setup.export.weights)
+    deployment_id = subject.replicate.deployment_id
     for protocol, batch in dict.fromkeys((cell.protocol, cell.batch) for cell in subject.replicate.cells):
+        endpoint = deployment.endpoints.get(protocol)
+        if endpoint is None:
+            kind = (deployment_id, protocol, batch)
+            session.known.parity[kind] = f"{protocol} cannot be spoken to this container: {_WHY_NOT}"
+            session.known.unanswered.add(kind)
+            continue
         try:
-            found = rehearse_server(deployment.endpoints[protocol], model, pool, batch, tolerance, session.should_stop)
+            found = rehearse_server(endpoint, model, pool, batch, tolerance, session.should_stop)
         except Stopped as stopped:
             raise session.cancelled() from stopped
         keep(session, subject, protocol, batch, found)

@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+from dashboards.report.told import Told
 from db import spool
 from nightbench.errors import UsageError
 from nightbench.record import Record, RunFinished
@@ -29,10 +30,12 @@ def has_completed(settings: Settings, run_id: str) -> bool:
     return any(isinstance(record, RunFinished) and record.status == "completed" for record in records)
 
 
-def write_report(night: NightSummary, path: Path) -> Path | None:
+def write_report(night: NightSummary, path: Path, told: Told | None = None) -> Path | None:
     """Write the self-contained HTML report and say where it is; ``None`` where nothing to draw with is installed.
 
-    A machine that only measures needs no plotting library: the report can be made wherever its spool is brought.
+    ``told`` is what the run's records say beside its figures (`dashboards.report.told.told_of`): without it the report
+    has no verdicts, and no word of how servers were started. A machine that only measures needs no plotting library:
+    the report can be made wherever its spool is brought.
     """
     if not all(find_spec(name) for name in ("plotly", "jinja2")):
         return None
@@ -40,6 +43,6 @@ def write_report(night: NightSummary, path: Path) -> Path | None:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return write(night, path)
+        return write(night, path, told or Told())
     except OSError as error:
         raise UsageError(f"report: {path} cannot be written: {error.strerror}; choose another with --output") from error

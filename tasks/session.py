@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from db.spool import Spool
+from launch.engine import Engine
 from launch.workdir import default_root
 from nightbench.catalog import Catalog
 from nightbench.errors import NightbenchError
@@ -102,6 +103,8 @@ class Session:
     ledger: Ledger = field(default_factory=Ledger)
     known: Known = field(default_factory=Known)
     should_stop: Callable[[], bool] = never
+    engine: Engine | None = None
+    """What starts containers; ``None`` where every server is a process."""
 
     @property
     def folder(self) -> Path:

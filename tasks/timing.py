@@ -126,7 +126,12 @@ def _run(session: Session, subject: Subject, job: Job) -> tuple[JobResult, Telem
     """Telemetry that was left can still be asked about any part of the run."""
     deployment = subject.deployment
     marks = labels(session.run_id, subject.replicate.deployment_id)
-    with Telemetry(deployment.pid, deployment.metrics_url, model=job.endpoint.model or None) as telemetry:
+    with Telemetry(
+        deployment.pid,
+        deployment.metrics_url,
+        model=job.endpoint.model or None,
+        contained=deployment.container_id is not None,
+    ) as telemetry:
         try:
             result = run_job(
                 job, session.should_stop, marks, on_start=telemetry.add_client, workdir_root=session.workdir

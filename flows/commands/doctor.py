@@ -77,11 +77,11 @@ def _gpu() -> Iterator[Finding]:
 
 
 def _docker() -> Finding:
-    address = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-    path = Path(address.removeprefix("unix://"))
-    there = path.is_socket() if address.startswith("unix://") else True
-    remedy = "not needed: servers run as local processes; the container launcher is planned"
-    return Finding("Docker engine", there, address if there else "none answers", remedy)
+    from launch.engine import available, engine_url
+
+    why = available()
+    found = engine_url() if why is None else why
+    return Finding("Docker engine", why is None, found, "not needed: servers run as local processes without one")
 
 
 def _database(settings: Settings) -> Finding:

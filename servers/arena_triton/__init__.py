@@ -1,6 +1,6 @@
 """Inference Arena's Triton: a gateway in a process of its own asks the real ``tritonserver`` for both models by gRPC.
 
-Repository, command and backend are those of `servers/triton`; the container has the native backend.
+Repository, command and backend are those of `servers/triton`.
 """
 
 from pathlib import Path
@@ -20,6 +20,7 @@ SERVER = ServerSpec(
     formats=(Format.STAGES,),
     protocols={Protocol.RAW_HTTP: "http"},
     command=command,
+    read_only=("models",),
     fits=fits,
     ports=("http", "triton_http", "triton_grpc", "metrics"),
     options=(

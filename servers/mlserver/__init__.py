@@ -21,6 +21,7 @@ SERVER = ServerSpec(
     formats=(Format.ONNX, Format.TORCHSCRIPT),
     protocols={Protocol.KSERVE_GRPC: "grpc"},
     command=command,
+    read_only=("models",),
     ports=("http", "grpc", "metrics"),
     options=(
         Option(

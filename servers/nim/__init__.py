@@ -2,14 +2,14 @@
 
 It serves the folder it is pointed at, with vLLM inside, and with settings that NVIDIA chooses for the GPU. Neither
 NGC_API_KEY nor HF_TOKEN is set: with a local folder it fetches nothing. Paths are the host's: the artifact's folder is
-mounted where it is. To set the digest, which is a placeholder, or to go to another release (after docker login
-nvcr.io): docker buildx imagetools inspect IMAGE:TAG --format '{{.Manifest.Digest}}'
+mounted where it is. Its registry answers who is logged in: ``docker login nvcr.io``.
 """
 
 from pathlib import Path
 
 from nightbench.model import Format
 from nightbench.server import BatchProof, Command, Metrics, Option, Protocol, ServeRequest, ServerSpec, Stop
+from servers.official import OFFICIAL
 
 __all__ = ["SERVER"]
 
@@ -67,6 +67,6 @@ SERVER = ServerSpec(
     start_estimate_s=120.0,
     stop=Stop(signal="SIGTERM", grace_s=30.0),
     process=False,
-    image="nvcr.io/nim/nvidia/model-free-nim:2.0.6@sha256:0000000000000000000000000000000000000000000000000000000000000000",
+    image=OFFICIAL["nim"].ref,
     needs=("gpu",),
 )

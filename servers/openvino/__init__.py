@@ -1,7 +1,4 @@
-"""OpenVINO's runtime behind FastAPI and uvicorn; it reads its own IR, and ONNX as it is.
-
-The OpenVINO Model Server has no package in any registry but an image: ``model_server.py`` lays out what it serves.
-"""
+"""OpenVINO's runtime behind FastAPI and uvicorn; it reads its own IR, and ONNX as it is."""
 
 from pathlib import Path
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nightbench.model import Format
 from nightbench.server import Command, Metrics, Option, Protocol, ServeRequest, ServerSpec, Stop
+from servers.official import OFFICIAL
 
 __all__ = ["SERVER"]
 
@@ -46,6 +47,7 @@ SERVER = ServerSpec(
     formats=(Format.HUGGINGFACE,),
     protocols={Protocol.OPENAI: "http"},
     command=command,
+    image=OFFICIAL["sglang"].ref,
     options=(
         Option(
             "max_running_requests",

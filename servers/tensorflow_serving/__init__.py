@@ -12,6 +12,7 @@ from pathlib import Path
 from nightbench.errors import UsageError
 from nightbench.model import Format
 from nightbench.server import BatchProof, Command, Metrics, Option, Protocol, ServeRequest, ServerSpec
+from servers.official import OFFICIAL
 from servers.raw_http import thread_env
 from servers.tensorflow_serving.settings import MONITORING, batching_parameters
 
@@ -56,6 +57,8 @@ SERVER = ServerSpec(
     formats=(Format.SAVEDMODEL,),
     protocols={Protocol.TFSERVING_GRPC: "grpc", Protocol.TFSERVING_REST: "http"},
     command=command,
+    image=OFFICIAL["tensorflow-serving"].ref,
+    read_only=("models",),
     ports=("grpc", "http"),
     options=(
         Option("enable_batching", default=False, help="Join waiting requests into one batch."),

@@ -5,11 +5,13 @@ fp32; then the same process becomes Triton. Paths are the host's: the artifact's
 mounted where they are. The build counts as part of the start.
 """
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 from nightbench.model import Format, ModelSpec
 from nightbench.server import BatchProof, Command, Metrics, Option, Protocol, ServeRequest, ServerSpec, Stop
+from servers.official import OFFICIAL
 from servers.triton import SERVER as TRITON
 from servers.triton.config import check_options
 from servers.triton.layout import server_flags
@@ -29,9 +31,11 @@ def command(request: ServeRequest) -> Command:
     (one,) = placed(model, Format.TENSORRT, request.options, threads=request.threads, version=number, gpu=True)
     # Without its file, which is built there.
     (folder,) = lay_out(repository, (replace(one, filename=""),), request.artifact)
+    start = request.workdir / "start.py"  # the image is another maker's
+    shutil.copyfile(Path(__file__).with_name("start.py"), start)
     return Command(
         argv=(
-            *("python3", "-I", "-u", "/srv/start.py"),
+            *("python3", "-I", "-u", str(start)),
             _TRTEXEC,
             f"--onnx={request.artifact.path}",
             f"--saveEngine={folder / str(number) / one.filename}",
@@ -59,6 +63,7 @@ SERVER = ServerSpec(
     formats=(Format.ONNX,),
     protocols={Protocol.KSERVE_HTTP: "http", Protocol.KSERVE_GRPC: "grpc"},
     command=command,
+    image=OFFICIAL["triton"].ref,
     ports=TRITON.ports,
     options=(
         *(option for option in TRITON.options if option.name not in _NOT_HERE),

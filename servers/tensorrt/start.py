@@ -1,6 +1,6 @@
 """Run one program to its end, then become another: ``start.py PROGRAM ARGUMENT... -- SERVER ARGUMENT...``.
 
-Runs in the image and imports nothing of nightbench. The server takes this process's place, and so gets its signals.
+Runs in the container and imports nothing of nightbench. The server takes this process's place, and so gets its signals.
 """
 
 import os

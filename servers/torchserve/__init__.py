@@ -16,6 +16,7 @@ SERVER = ServerSpec(
     formats=(Format.TORCHSCRIPT,),
     protocols={Protocol.TORCHSERVE: "http", Protocol.TORCHSERVE_GRPC: "grpc"},
     command=command,
+    read_only=("store",),
     ports=("http", "management", "metrics", "grpc", "grpc_management"),
     options=(
         Option("batch_size", default=1, minimum=1, help="The most requests joined into one batch; 1 joins none."),

@@ -5,12 +5,14 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from zipfile import ZIP_STORED, ZipFile
 
 from nightbench.errors import DeploymentError
 from nightbench.server import Command, ServeRequest
+from servers.container import is_inside
 from servers.raw_http import signature, thread_env
 
-__all__ = ["command", "config_properties", "model_config"]
+__all__ = ["command", "config_properties", "model_config", "packed", "serve"]
 
 _MAX_BATCH = 4096
 """The most items in one request, as for the baselines."""
@@ -23,8 +25,13 @@ _LONGEST_SOCKET = 103
 
 def command(request: ServeRequest) -> Command:
     """Serve one model. `DeploymentError` (``no_environment``) without Java, or if the archive cannot be made."""
-    java = _java()
-    store = _archive(request)
+    if is_inside(request):  # Java and the archiver are in the image, and this is not
+        return serve(request, "java", packed(request))
+    return serve(request, _java(), _archive(request))
+
+
+def serve(request: ServeRequest, java: str, store: Path) -> Command:
+    """Serve the one archive of a model store."""
     config = request.workdir / "config.properties"
     config.write_text(config_properties(request, store), encoding="utf-8")
     temporary = _temporary(request.workdir)
@@ -102,6 +109,32 @@ def config_properties(request: ServeRequest, store: Path) -> str:
         "disable_system_metrics": "true",
     }
     return "".join(f"{key}={value}\n" for key, value in settings.items())
+
+
+def packed(request: ServeRequest) -> Path:
+    """The model store with an archive like that of torch-model-archiver, made without it ("Torch Model archiver",
+    TorchServe's documentation: a ZIP file, the manifest in ``MAR-INF``)."""
+    store = request.workdir / "store"
+    store.mkdir()
+    handler = Path(__file__).with_name("serve.py")
+    manifest = {
+        "createdOn": "01/01/2026 00:00:00",
+        "runtime": "python",
+        "model": {
+            "modelName": request.model.name,
+            "serializedFile": request.artifact.path.name,
+            "handler": handler.name,
+            "modelVersion": "1.0",
+            "configFile": "model-config.yaml",
+        },
+        "archiverVersion": "0.12.0",
+    }
+    with ZipFile(store / f"{request.model.name}.mar", "w", ZIP_STORED) as archive:
+        archive.write(request.artifact.path, request.artifact.path.name)
+        archive.write(handler, handler.name)
+        archive.writestr("model-config.yaml", model_config(request))
+        archive.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest, indent=1))
+    return store
 
 
 def _temporary(workdir: Path) -> Path:

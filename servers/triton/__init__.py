@@ -40,6 +40,7 @@ SERVER = ServerSpec(
         Protocol.KSERVE_GRPC_SHM: "grpc",
     },
     command=command,
+    read_only=("models",),
     fits=fits,
     ports=("http", "grpc", "metrics"),
     options=(

@@ -9,12 +9,16 @@ from pathlib import Path
 
 from nightbench.errors import DeploymentError
 from nightbench.server import Command, ServeRequest
+from servers.container import is_inside
 from servers.raw_http import thread_env
 from servers.triton.leftovers import sweep
 from servers.triton.native import NATIVE
 from servers.triton.repository import HAND_ON, check_signature, lay_out, placed, version_of
 
-__all__ = ["command", "serve", "server_flags"]
+__all__ = ["command", "control", "serve", "server_flags"]
+
+_IMAGE_BACKENDS = Path("/opt/backends")
+"""Laid out by the Dockerfile as `_backends` does."""
 
 
 def command(request: ServeRequest) -> Command:
@@ -23,11 +27,16 @@ def command(request: ServeRequest) -> Command:
 
 
 def serve(request: ServeRequest, repository: Path) -> Command:
-    """Serve a model repository that is there, as ``request`` says otherwise."""
+    """Serve a model repository that is there, as ``request`` says otherwise; in a container, by its own backends."""
     sweep()
     wheel = request.site_packages / "pytriton" / "tritonserver"
-    python = request.site_packages.parent.name  # ``python3.11``
-    backends = _backends(request, wheel, python)
+    if is_inside(request):
+        backends, preload = _IMAGE_BACKENDS, {"LD_PRELOAD": "libjemalloc.so.2"}
+        libraries = [request.site_packages / "nvidia_pytriton.libs", Path("/usr/local/lib")]
+    else:
+        python = request.site_packages.parent.name  # ``python3.11``
+        backends, preload = _backends(request, wheel, python), _preload()
+        libraries = [*_libraries(request, python)]
     return Command(
         argv=(
             str(wheel / "bin" / "tritonserver"),
@@ -35,15 +44,15 @@ def serve(request: ServeRequest, repository: Path) -> Command:
             *("--backend-directory", str(backends)),
             # What a killed Triton leaves in /dev/shm is told by this name to be ours.
             f"--backend-config=python,shm-region-prefix-name={request.workdir.name}_",
-            *_control(request),
+            *control(request),
             *server_flags(request),
         ),
         env={
             **thread_env(request.threads),
             # The backend's stub finds its packages through the first python3 on PATH, and ignores PYTHONPATH.
             "PATH": f"{request.python.parent}:/usr/local/bin:/usr/bin:/bin",
-            "LD_LIBRARY_PATH": ":".join(map(str, _libraries(request, python))),
-            **_preload(),
+            "LD_LIBRARY_PATH": ":".join(map(str, libraries)),
+            **preload,
         },
     )
 
@@ -66,7 +75,8 @@ def server_flags(request: ServeRequest) -> tuple[str, ...]:
     )
 
 
-def _control(request: ServeRequest) -> tuple[str, ...]:
+def control(request: ServeRequest) -> tuple[str, ...]:
+    """Which models it is told to load."""
     mode = str(request.options["model_control_mode"])
     # Told nothing, explicit control serves nothing. An ensemble brings its steps.
     load = ("--load-model", request.model.name) if mode == "explicit" else ()

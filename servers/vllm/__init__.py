@@ -42,7 +42,7 @@ def command(request: ServeRequest) -> Command:
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "VLLM_CPU_KVCACHE_SPACE": str(_KV_CACHE_GIB),
             # Its processes talk to each other on this machine only, and nobody is told that it runs.
-            "VLLM_HOST_IP": request.host,
+            "VLLM_HOST_IP": "127.0.0.1",
             "VLLM_NO_USAGE_STATS": "1",
             "DO_NOT_TRACK": "1",
             "HF_HUB_OFFLINE": "1",

@@ -14,7 +14,7 @@ from nightbench.plan import Cell
 from nightbench.record import TrialRecord
 from tasks.ab.past import Past, Unrestorable
 from tasks.ab.rerun import Decided, rerun
-from tasks.ab.sides import Side, artifact_of, made
+from tasks.ab.sides import Side, artifact_of, image_gone, made
 from tasks.ab.trial import apart, points_needed, trial
 from tasks.export import Exported, Unusable, export_model
 from tasks.measure import case_of
@@ -153,7 +153,8 @@ def _bench(
             raise Unrestorable(f"run {night.run_id} did not store what {setup.server} was made of")
     artifacts = (good.artifact_sha256, tonight.artifact_sha256)
     gone = [sha256[:12] for sha256 in artifacts if artifact_of(ab, sha256, exported) is None]
-    what = differences(good, tonight, f"no longer in the cache: {', '.join(gone)}" if gone else "")
+    without = image_gone(ab, good) or image_gone(ab, tonight)
+    what = differences(good, tonight, f"no longer in the cache: {', '.join(gone)}" if gone else "", without)
     if not what.changed:
         left = ", ".join(f"{name} ({words})" for name, words in what.unrestored.items()) or "nothing at all differs"
         raise UsageError(

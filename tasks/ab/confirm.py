@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from nightbench.catalog import resolve
-from nightbench.judge.factors import ARTIFACT, Differences, differences, mixed
+from nightbench.judge.factors import ARTIFACT, IMAGE, Differences, differences, mixed
 from nightbench.judge.night import Suspect
 from nightbench.judge.pairs import looks
 from nightbench.judge.series import SeriesKey
@@ -17,7 +17,7 @@ from nightbench.plan import TYPICAL_STEPS, Cell, Setup
 from nightbench.record import ConfirmationRecord, TrialRecord
 from tasks.ab.past import Nights, Past, Unrestorable
 from tasks.ab.rerun import Decided, rerun
-from tasks.ab.sides import Side, artifact_of, as_is, made
+from tasks.ab.sides import Side, artifact_of, as_is, image_gone, made
 from tasks.ab.trial import apart, points_needed, trial
 from tasks.export import Unusable, export_model
 from tasks.measure import case_of
@@ -160,11 +160,11 @@ def _sides(session: Session, ab: Session, past: Past, group: _Group) -> tuple[Si
     night, like = past.night(group.good_run_id), case_of(session, exported, suspect.cell)
     was = night.recipe(night.measurement(suspect.predecessor or suspect.key.fingerprint, like))
     gone = "" if artifact_of(ab, was.artifact_sha256, exported) else "no longer in the cache"
-    what = differences(was, now, gone)
+    what = differences(was, now, gone, image_gone(ab, was))
     if not what.changed:
         return replace(tonight, name="good"), tonight, what
     # What cannot be had as it was stands as it is, on both sides.
-    within = {ARTIFACT} & what.unseen
+    within = {ARTIFACT, IMAGE} & what.unseen
     good = made(ab, "good", mixed(was, now, within), group.setup, exported, session.workdir / group.confirmation_id)
     return good, tonight, what
 

@@ -1,6 +1,6 @@
 """What deployments of earlier nights were made of, as the database has it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,7 +10,7 @@ from nightbench.judge.succession import successions
 from nightbench.record import ArtifactRecord, Case, KitRecord, MeasurementRecord, Record, RunStarted
 from nightbench.server import EXTERNAL
 
-__all__ = ["Night", "Nights", "Past", "Unrestorable"]
+__all__ = ["Night", "Nights", "Past", "Unrestorable", "image_in"]
 
 
 _KINDS = (RunStarted, ArtifactRecord, KitRecord, MeasurementRecord)
@@ -50,7 +50,13 @@ class Night:
         kit = next((each for each in kits if wanted in {None, each.kit_sha256}), None)
         environment = context.get("environment", "")
         files = {} if environment == EXTERNAL else None if kit is None else kit.files
-        return Recipe(files, environment, case.artifact_sha256, case.options, context)
+        return Recipe(files, environment, case.artifact_sha256, case.options, context, image_in(context))
+
+
+def image_in(context: Mapping[str, str]) -> str:
+    """The image that a context speaks of, as an engine finds it again: by the registry's digest, or by its id here."""
+    name = context.get("image", "")
+    return name if "@" in name else context.get("image_digest", "")
 
 
 class Nights(Protocol):

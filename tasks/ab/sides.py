@@ -1,9 +1,11 @@
 """One side of a comparison: a server as it was or is, ready to be deployed afresh as often as it takes."""
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from export.kept import kept_artifact
+from launch.engine import has_image
 from launch.environment import Environment
 from nightbench.catalog import Catalog
 from nightbench.errors import DeploymentError, UsageError
@@ -11,12 +13,12 @@ from nightbench.judge.factors import HOST, Recipe
 from nightbench.plan import Setup
 from nightbench.server import ServerSpec
 from servers.kit import kit_files, restored
-from tasks.ab.past import Unrestorable
+from tasks.ab.past import Unrestorable, image_in
 from tasks.deploy import prepare_environment
 from tasks.export import Exported
 from tasks.session import Session
 
-__all__ = ["Side", "artifact_of", "as_is", "made"]
+__all__ = ["Side", "artifact_of", "as_is", "image_gone", "made"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ def as_is(session: Session, setup: Setup, exported: Exported, name: str = "tonig
         artifact_sha256=exported.artifact.sha256,
         options=setup.options_map,
         context={**session.context, "server_version": environment.version},
+        image=image_in({"image": environment.image, "image_digest": environment.image_digest}),
     )
     return Side(name, session, setup, exported, environment), recipe
 
@@ -73,7 +76,7 @@ def made(session: Session, name: str, recipe: Recipe, setup: Setup, exported: Ex
     models, servers = session.catalog.models, session.catalog.servers
     own = replace(session, catalog=Catalog(models, {**servers, setup.server: spec}, session.catalog.signature))
     changed = replace(setup, options=tuple(sorted(options.items())))
-    return Side(name, own, changed, artifact, _environment(own, setup.server))
+    return Side(name, own, changed, artifact, _environment(own, setup.server, recipe.image))
 
 
 def artifact_of(session: Session, sha256: str, exported: Exported) -> Exported | None:
@@ -87,11 +90,22 @@ def artifact_of(session: Session, sha256: str, exported: Exported) -> Exported |
 def _spec(recipe: Recipe, today: ServerSpec, root: Path) -> ServerSpec:
     if recipe.files is None or today.external is not None or recipe.files == kit_files(today):
         return today
-    return restored(recipe.files, today, root)
+    spec = restored(recipe.files, today, root)
+    # No kit holds it: an image of that night's files is built as today's are.
+    if (dockerfile := today.folder / "Dockerfile").is_file():
+        shutil.copyfile(dockerfile, spec.folder / "Dockerfile")
+    return spec
 
 
-def _environment(session: Session, server: str) -> Environment:
-    environment = prepare_environment(session, server)
+def image_gone(session: Session, recipe: Recipe) -> str:
+    """Why the image of ``recipe`` cannot be had again; empty if it can, or if there is none."""
+    if not recipe.image or (session.engine is not None and has_image(session.engine, recipe.image)):
+        return ""
+    return "the engine no longer has it"
+
+
+def _environment(session: Session, server: str, image: str = "") -> Environment:
+    environment = prepare_environment(session, server, image)
     if isinstance(environment, DeploymentError):
         raise Unrestorable(environment.detail)
     return environment

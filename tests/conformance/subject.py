@@ -11,6 +11,7 @@ import psutil
 
 from export import zoo
 from export.isolated import Prepared, prepare
+from launch.docker import DockerLauncher
 from launch.environment import Environment, ensure_environment
 from launch.process import LaunchRequest, ProcessLauncher
 from launch.tree import Tree, of_deployment
@@ -78,6 +79,10 @@ class Subject:
         """Built on first use, which may take minutes."""
         settings, log = self.settings, self.folder / "environment.log"
         return ensure_environment(self.spec, settings.server_environments, settings.environments, print, log)
+
+    @property
+    def launcher(self) -> ProcessLauncher | DockerLauncher:
+        return ProcessLauncher()
 
     @property
     def model(self) -> ModelSpec:
@@ -160,7 +165,7 @@ class Subject:
         )
         with ExitStack() as stack:
             with _home(home):
-                deployment = stack.enter_context(ProcessLauncher().launch(request, self.prober(), should_stop))
+                deployment = stack.enter_context(self.launcher.launch(request, self.prober(), should_stop))
             yield Launched(name, deployment, home)
 
     def loaded(self, endpoint: Endpoint, batch: int = 1, concurrent: int = 1, requests: int = POOL_COUNT) -> JobResult:

@@ -4,15 +4,23 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import psutil
 import pytest
+from docker import DockerClient
 
-from launch.labels import OWNER, Owner, labels
-from launch.reaper import reap
-from launch.workdir import SHARED_MEMORY
+from launch import reaper
+from launch.engine import Engine
+from launch.labels import OWNER, OWNER_LABEL, Owner, labels
+from launch.reaper import reap, reap_containers
+from launch.workdir import ENGINE, SHARED_MEMORY
 from tests.launch.toys import runs, until
 
 OWNER_SCRIPT = """
@@ -117,3 +125,71 @@ def test_owners_are_told_apart_for_good() -> None:
     assert Owner(me.pid, me.started + 1, me.space).dead
     assert not Owner(me.pid, me.started + 1, "elsewhere").dead
     assert Owner.of_name("nightbench-") is Owner.of_label("17") is None
+
+
+class Left:
+    """A container or network, as an engine lists it."""
+
+    def __init__(self, owner: str, created_s: float) -> None:
+        stamp = datetime.fromtimestamp(created_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.123456789Z")
+        self.attrs = {"Labels": {OWNER_LABEL: owner}, "Created": created_s, "Names": ["/c"]}
+        self.network = SimpleNamespace(
+            attrs={"Labels": {OWNER_LABEL: owner}, "Created": stamp},
+            name="n",
+            remove=lambda: self.gone.append("network"),
+        )
+        self.gone: list[str] = []
+
+    def remove(self, **_: bool) -> None:
+        self.gone.append("container")
+
+
+def engine_with(*left: Left) -> Engine:
+    client = SimpleNamespace(
+        containers=SimpleNamespace(list=lambda **_: list(left)),
+        networks=SimpleNamespace(list=lambda **_: [each.network for each in left]),
+    )
+    return Engine(cast("DockerClient", client), "unix:///fake.sock", "1.0")
+
+
+def dead_owner() -> Owner:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    return Owner(gone.pid, 1, Owner.current().space)
+
+
+def test_containers_go_with_their_owner_or_with_the_machine_s_last_boot() -> None:
+    now = time.time()
+    mine, orphan = Left(Owner.current().label, now), Left(dead_owner().label, now)
+    elsewhere, rebooted = Left("7:7:feedbeef", now), Left("7:7:feedbeef", psutil.boot_time() - 60)
+    unlabelled = Left("nonsense", 0)
+    reaped = reap_containers(engine_with(mine, orphan, elsewhere, rebooted, unlabelled))
+    assert orphan.gone == rebooted.gone == ["container", "network"]
+    assert mine.gone == elsewhere.gone == unlabelled.gone == []
+    assert [one.kind for one in reaped] == ["container", "container", "network", "network"]
+
+
+def test_an_engine_is_asked_only_where_a_dead_owner_s_folder_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+    orphan = Left(dead_owner().label, time.time())
+
+    def found(url: str | None = None) -> Engine:
+        asked.append(url)
+        return engine_with(orphan)
+
+    monkeypatch.setattr(reaper, "engine", found)
+    for owner in (Owner.current(), Owner(1, 1, "feedbeef")):
+        folder = tmp_path / f"{owner.prefix}aa"
+        folder.mkdir()
+        (folder / ENGINE).write_text("unix:///live.sock")
+    reap(tmp_path)
+    assert asked == []
+    (tmp_path / f"{dead_owner().prefix}bb").mkdir()
+    (tmp_path / f"{dead_owner().prefix}cc").mkdir()
+    for folder in tmp_path.glob("*-1-*[bc]"):
+        (folder / ENGINE).write_text("unix:///left.sock")
+    kinds = [one.kind for one in reap(tmp_path)]
+    assert asked == ["unix:///left.sock"]
+    assert "container" in kinds

@@ -8,7 +8,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.sources.cgroup import CpuThrottle
+from loadgen.sources.cgroup import Container, CpuThrottle, Held
 from loadgen.sources.trend import FEWEST, slope_per_s
 
 # -- control groups
@@ -45,6 +45,46 @@ def test_a_process_without_a_limit_has_no_throttling(tmp_path: Path) -> None:
     for text in ("", "nonsense", "0::/nowhere"):
         (tmp_path / "7" / "cgroup").write_text(text)
         assert CpuThrottle(7, tmp_path, tmp_path).read() is None
+
+
+V2 = {
+    "c1/cpu.stat": "usage_usec {cpu_us}\nuser_usec 1\n",
+    "c1/memory.current": "{memory}\n",
+    "c1/memory.events": "low 0\nmax 9\noom 3\noom_kill {kills}\n",
+}
+V1 = {
+    "cpuacct/docker/c1/cpuacct.usage": "{cpu_us}000\n",
+    "memory/docker/c1/memory.usage_in_bytes": "{memory}\n",
+    "memory/docker/c1/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill {kills}\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("membership", "files"),
+    [("0::/c1", V2), ("4:memory:/docker/c1\n2:cpuacct:/docker/c1\n1:cpu:/docker/c1\n0::/docker/c1", V1)],
+)
+def test_a_container_s_group_tells_all_that_is_in_it(membership: str, files: dict[str, str], tmp_path: Path) -> None:
+    root = tmp_path / "cgroup"
+
+    def write(cpu_us: int, memory: int, kills: int) -> None:
+        for name, text in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text.format(cpu_us=cpu_us, memory=memory, kills=kills))
+
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "cgroup").write_text(membership + "\n")
+    write(5_000_000, 4096, 0)
+    group = Container(7, root, tmp_path)
+    assert group.read() == Held(0.0, 4096, 0)
+    write(5_250_000, 8192, 2)
+    assert group.read() == Held(pytest.approx(0.25), 8192, 2)
+    for name in files:
+        (root / name).unlink()
+    assert group.read() is None
+
+
+def test_where_no_group_can_be_seen_nothing_is_told(tmp_path: Path) -> None:
+    assert Container(7, tmp_path, tmp_path).read() is None
 
 
 # -- slopes

@@ -23,7 +23,6 @@ from nightbench.precision import Precision
 from nightbench.samples import Marks, Outcome, Samples
 
 JobMaker = Callable[..., Job]
-NOTHING = Samples(*(np.empty(0, np.int64) for _ in range(6)))
 
 
 def carry_out(whole: Job, machines: int, folder: Path) -> list[Sent]:
@@ -41,7 +40,7 @@ def attempt(parts: Sequence[Job], folder: Path) -> list[Sent]:
         own = replace(part, samples=folder / f"{part.part.machine}.npz")
         result = run_job(own)
         if result.error is not None:
-            return Sent(result, NOTHING)
+            return Sent(result, Samples.empty())
         return Sent(result, Samples.load(own.samples), Marks.load(own.samples))
 
     with ThreadPoolExecutor(len(parts)) as machines:

@@ -1,24 +1,35 @@
-"""Servers that exist as images only: what they would be told. None of them has run."""
+"""Images of servers: what ours are made of, and what those that exist as images only would be told."""
 
+import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from zipfile import ZIP_STORED, ZipFile
 
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+import servers
+from export import zoo
 from launch.here import missing
+from launch.images import inside as in_image
 from nightbench.errors import UsageError
 from nightbench.model import Artifact, Format, Precision
-from nightbench.server import OptionValue, ServeRequest
+from nightbench.server import Command, OptionValue, ServeRequest
 from servers import discover
+from servers.container import PYTHON, ROOT, SITE_PACKAGES, UID, inside
+from servers.official import OFFICIAL
+from servers.triton.native import NATIVE
+from servers.triton.repository import HAND_ON
 from tests.servers.toy import MODEL
 
 IMAGES = sorted(name for name, spec in discover().items() if not spec.process)
-FILES = sorted({path for spec in discover().values() for path in spec.folder.glob("Dockerfile*")})
+SERVERS = Path(servers.__file__).parent
+FILES = sorted(SERVERS.glob("*/Dockerfile*"))
 
 
 def request(workdir: Path, name: str, artifact: Path, **options: OptionValue) -> ServeRequest:
@@ -44,21 +55,126 @@ def test_they_are_listed_with_why_they_cannot_run_here() -> None:
         assert "Written, not run" in (discover()[name].folder / "__init__.py").read_text()
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_a_dockerfile_says_it_has_not_run_and_drops_its_rights(path: Path) -> None:
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
+def test_a_dockerfile_has_our_layout_drops_its_rights_and_keeps_no_setting(path: Path) -> None:
     text = path.read_text()
-    assert text.startswith("# Written, not run")
-    assert re.search(r"^USER (?!root)", text, re.MULTILINE)
-    assert re.search(r"^HEALTHCHECK ", text, re.MULTILINE)
-    if "@sha256:" in text:
-        assert "docker buildx imagetools inspect" in text
+    assert "ARG BASE=python:3.11-slim\nFROM ${BASE}\n" in text
+    assert text.count("ARG ") == 1, "an argument stays in the history"
+    assert f"--uid {UID} server" in text
+    assert f"python3 -m venv {PYTHON.parents[1]}\n" in text
+    assert f"srv/{path.parent.name}/requirements.txt" in text
+    assert "--mount=type=secret,id=pip.conf" in text
+    assert f"COPY srv {ROOT}\n" in text
+    assert text.endswith("USER server\nWORKDIR /home/server\n")
+    # Load comes while it runs, and what is started is the launcher's to say.
+    assert "HEALTHCHECK" not in text
+    assert "ENTRYPOINT" not in text
+
+
+def test_every_server_that_is_a_process_has_an_image_of_our_own() -> None:
+    ours = {path.parent for path in FILES}
+    assert ours == {spec.folder for spec in discover().values() if spec.process and not spec.in_process}
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_an_official_image_is_named_by_digest(name: str) -> None:
-    spec = discover()[name]
-    named = spec.image or (spec.folder / "Dockerfile").read_text()
-    assert re.search(r"@sha256:[0-9a-f]{64}$", named, re.MULTILINE)
+def test_an_official_image_is_named_once_with_tag_and_digest(name: str) -> None:
+    image = discover()[name].image
+    assert re.fullmatch(r"[a-z0-9./_-]+:[A-Za-z0-9._-]+@sha256:[0-9a-f]{64}", image)
+    assert image in {each.ref for each in OFFICIAL.values()}
+    elsewhere = [
+        path for path in SERVERS.rglob("*.py") if "sha256:0" in path.read_text() and path.name != "official.py"
+    ]
+    assert not elsewhere
+
+
+def test_every_official_image_is_a_server_s() -> None:
+    assert {each.ref for each in OFFICIAL.values()} == {discover()[name].image for name in IMAGES}
+
+
+def test_paths_of_the_kit_are_the_image_s_and_no_others() -> None:
+    folder = SERVERS / "toy"
+    told = inside(
+        Command(
+            (f"{folder}/serve.py", f"--at={folder}", f"{SERVERS}/arena_common/x.py", f"{SERVERS}/toys/y"),
+            {"LIST": f"/a:{folder}/lib:{folder}", "URL": f"file://{folder}/log.xml", "ELSE": f"/x{folder}2"},
+        ),
+        (folder, SERVERS / "arena_common"),
+    )
+    assert told.argv == ("/srv/toy/serve.py", "--at=/srv/toy", "/srv/arena_common/x.py", f"{SERVERS}/toys/y")
+    assert told.env == {"LIST": "/a:/srv/toy/lib:/srv/toy", "URL": "file:///srv/toy/log.xml", "ELSE": f"/x{folder}2"}
+
+
+def contained(workdir: Path, name: str, artifact: Path, **options: OptionValue) -> ServeRequest:
+    asked = request(workdir, name, artifact, **options)
+    return replace(asked, host="0.0.0.0", python=PYTHON, site_packages=SITE_PACKAGES)  # noqa: S104
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in FILES))
+def test_its_command_names_nothing_of_this_machine_but_what_is_mounted(name: str, tmp_path: Path) -> None:
+    spec = next(spec for spec in discover().values() if spec.folder.name == name)
+    artifact = tmp_path / "artifact" / "toy.onnx"
+    artifact.parent.mkdir()
+    artifact.write_bytes(b"a model")
+    asked = contained(short := tmp_path / "w", spec.name, artifact)
+    short.mkdir()
+    if name.startswith("arena"):
+        asked = replace(asked, model=zoo.models()["tiny_arena"])
+    if name == "torchserve":
+        asked = replace(asked, workdir=short)
+    command = in_image(spec, spec.command(asked))
+    listed = short / "processes.json"
+    said = " ".join((*command.argv, *command.env.values(), listed.read_text() if listed.exists() else ""))
+    assert str(SERVERS) not in said
+    assert sys.prefix not in said
+    assert str(PYTHON) in said or str(SITE_PACKAGES) in said
+
+
+def test_triton_in_its_image_has_the_image_s_backends(tmp_path: Path) -> None:
+    command = discover()["triton"].command(contained(tmp_path, "triton", Path("/models/toy.onnx")))
+    assert ("--backend-directory", "/opt/backends") in pairwise(command.argv)
+    assert command.env["LD_PRELOAD"] == "libjemalloc.so.2"
+    assert command.env["PATH"].startswith("/opt/server/bin:")
+    assert not (tmp_path / "backends").exists()
+    text = (discover()["triton"].folder / "Dockerfile").read_text()
+    for backend in (*(name for name, native in NATIVE.items() if native.cpu), HAND_ON):
+        assert f" /opt/backends/{backend}/model.py\n" in text
+
+
+def test_torchserve_s_archive_is_made_without_its_archiver(tmp_path: Path) -> None:
+    artifact = tmp_path / "toy.pt"
+    artifact.write_bytes(b"a model")
+    discover()["torchserve"].command(contained(tmp_path, "torchserve", artifact))
+    with ZipFile(tmp_path / "store" / "toy.mar") as archive:
+        assert {each.compress_type for each in archive.infolist()} == {ZIP_STORED}
+        manifest = json.loads(archive.read("MAR-INF/MANIFEST.json"))["model"]
+        assert archive.read(manifest["serializedFile"]) == b"a model"
+        assert archive.read(manifest["handler"]) == (discover()["torchserve"].folder / "serve.py").read_bytes()
+        assert json.loads(archive.read(manifest["configFile"]))["handler"]["threads"] == 2
+
+
+def test_torchserve_s_official_image_has_its_packages_elsewhere(tmp_path: Path) -> None:
+    artifact = tmp_path / "toy.pt"
+    artifact.write_bytes(b"a model")
+    argv = discover()["torchserve-official"].command(request(tmp_path, "torchserve-official", artifact)).argv
+    assert ("--python", "/home/venv/bin/python") in pairwise(argv)
+    assert argv[0] == "java"
+
+
+def test_triton_s_official_image_has_native_backends(tmp_path: Path) -> None:
+    asked = request(tmp_path, "triton-official", Path("/models/toy.onnx"), device="cuda")
+    argv = discover()["triton-official"].command(asked).argv
+    assert argv[0] == "tritonserver"
+    assert "--backend-directory" not in argv
+    config = text_format.Parse((tmp_path / "models/toy/config.pbtxt").read_text(), model_config_pb2.ModelConfig())
+    assert config.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_GPU
+    with pytest.raises(UsageError, match="take triton"):
+        discover()["triton-official"].check(asked.options | {"ensemble": True})  # type: ignore[misc]
+
+
+def test_vllm_s_official_image_is_told_nothing_of_cpus(tmp_path: Path) -> None:
+    command = discover()["vllm-official"].command(request(tmp_path, "vllm-official", Path("/models/llama")))
+    assert command.argv[0] == "python3"
+    assert not [name for name in command.env if name.startswith("VLLM_CPU_")]
 
 
 def saved_model(tmp_path: Path) -> Path:

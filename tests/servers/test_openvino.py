@@ -13,7 +13,9 @@ import pytest
 from export.formats.base import Work, exporter
 from nightbench.model import Artifact, Format, Precision
 from nightbench.server import Command, OptionValue, ServeRequest
-from servers.openvino import SERVER, model_server
+from servers.openvino import SERVER
+from servers.openvino_model_server import SERVER as MODEL_SERVER
+from servers.openvino_model_server.config import config
 from tests.servers.raw import ask
 from tests.servers.running import running, serve_request
 from tests.servers.toy import MODEL, export_onnx
@@ -59,7 +61,7 @@ def test_an_option_reaches_the_server(tmp_path: Path, option: str, value: Option
 
 
 def test_the_model_server_runs_the_same_bytes_with_the_same_settings(tmp_path: Path) -> None:
-    given = flags(model_server.command(request(tmp_path)))
+    given = flags(MODEL_SERVER.command(request(tmp_path)))
     assert (given["--port"], given["--rest_port"]) == ("20001", "20000")
     assert (tmp_path / "models/toy/1/model.onnx").read_bytes() == b"a model"
     assert json.loads(Path(given["--config_path"]).read_text()) == {
@@ -89,7 +91,7 @@ def test_the_model_server_gets_both_files_of_an_ir(tmp_path: Path) -> None:
     folder.mkdir()
     for name in ("model.xml", "model.bin"):
         (folder / name).write_text(name)
-    model_server.command(replace(asked, artifact=replace(asked.artifact, format=Format.OPENVINO, path=folder)))
+    MODEL_SERVER.command(replace(asked, artifact=replace(asked.artifact, format=Format.OPENVINO, path=folder)))
     served = tmp_path / "models/toy/1"
     assert {each.name: each.read_text() for each in served.iterdir()} == {
         "model.xml": "model.xml",
@@ -111,14 +113,7 @@ def test_it_serves_its_own_ir(tmp_path: Path) -> None:
 
 
 def test_a_hint_stands_in_for_a_number_of_streams_but_never_beside_one(tmp_path: Path) -> None:
-    settings = model_server.config(request(tmp_path, num_streams=0, performance_hint="throughput"))
+    settings = config(request(tmp_path, num_streams=0, performance_hint="throughput"))
     plugin = settings["model_config_list"][0]["config"]["plugin_config"]
     assert plugin["PERFORMANCE_HINT"] == "THROUGHPUT"
     assert "NUM_STREAMS" not in plugin
-
-
-def test_its_image_is_named_by_digest_and_does_not_run_as_root() -> None:
-    lines = (SERVER.folder / "Dockerfile.model_server").read_text().splitlines()
-    assert lines[0].startswith("# Written, not run")
-    assert "USER ovms" in lines
-    assert any(line.startswith("FROM openvino/model_server:") and "@sha256:" in line for line in lines)

@@ -87,14 +87,3 @@ def test_what_the_overrides_leave_out_is_not_pinned() -> None:
     assert never.isdisjoint(pins)
     assert f"torch=={pins['torch']}" in lines
     assert SERVER.distribution in pins
-
-
-def test_the_dockerfile_starts_it_with_the_same_defaults(tmp_path: Path) -> None:
-    text = (SERVER.folder / "Dockerfile").read_text()
-    started = re.findall(r'"([^"]+)"', text[text.index("ENTRYPOINT") :])
-    argv = list(command(tmp_path).argv)
-    ours = [*argv[argv.index("-I") : argv.index("--model")], *argv[argv.index("--max-num-seqs") :]]
-    assert set(ours) - set(started) == {"--disable-uvicorn-access-log"}
-    env = command(tmp_path).env
-    for name in ("VLLM_CPU_OMP_THREADS_BIND", "VLLM_CPU_KVCACHE_SPACE", "VLLM_NO_USAGE_STATS", "HF_HUB_OFFLINE"):
-        assert f"{name}={env[name]}" in text

@@ -1,0 +1,1 @@
+"""What a container costs a server, and that its limits hold."""
