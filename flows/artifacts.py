@@ -5,6 +5,8 @@ from uuid import UUID
 
 from prefect import get_run_logger
 from prefect.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
@@ -12,6 +14,7 @@ from prefect.artifacts import (
 )
 
 from flows.dressing import Dressing
+from flows.picture import data_uri, throughput_svg
 from flows.tables import doubt_lines, result_rows, time_line
 from nightbench.summary import NightSummary
 from tasks.progress import Silent
@@ -56,6 +59,12 @@ def publish(night: NightSummary, report: Path | None) -> None:
     """Attach the results to the flow run."""
     create_table_artifact(table=result_rows(night), key="results", description="Each figure with its 95 % interval")
     create_markdown_artifact(_markdown(night, report), key="summary", description=f"Suite {night.run.suite}")
+    if svg := throughput_svg(night.cells):
+        create_image_artifact(image_url=data_uri(svg), key="throughput", description="Throughput of each cell")
+    if report is not None:
+        create_link_artifact(
+            link=report.as_uri(), link_text=report.name, key="report", description=f"On the machine itself: `{report}`"
+        )
 
 
 def _markdown(night: NightSummary, report: Path | None) -> str:

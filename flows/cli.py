@@ -20,11 +20,15 @@ COMMANDS: Final = {
     "run": "Run a suite: deploy, measure, store, report.",
     "sweep": "Load a server that is running already, whatever it serves, and say how it did.",
     "plan": "Print what a suite would measure, and for how long, without running anything.",
-    "up": "Start the embedded database and the Prefect server, and leave them running.",
+    "up": "Start the database and the Prefect server, or with --compose the whole stack in containers.",
     "down": "Stop what `up` started.",
+    "deploy": "Put the nightly schedule and everything to be started by hand into Prefect.",
+    "worker": "Do what is due on machines of this kind, one run at a time.",
     "history": "List the nights in the database.",
     "show": "Print one run's results.",
     "report": "Write one run's HTML report.",
+    "compare": "Put two runs side by side, series by series.",
+    "export-results": "Write one run's results as CSV, JSON, Parquet or PDF.",
     "judge": "Say which series changed: of a stored night, or night by night of anybody's CSV file.",
     "alerts": "List the alerts, or say what became of one.",
     "bisect": "Find which of the things that changed made a server slower.",
@@ -33,9 +37,12 @@ COMMANDS: Final = {
     "export": "Export one model to one format.",
     "parity": "Compare an exported model with PyTorch.",
     "arena": "Answer the questions of Inference Arena from one run.",
+    "images": "List the servers' images, build them, or find the newest digests of official ones.",
     "servers": "List the inference servers, and where each can run on this machine.",
     "envs": "List the servers' environments on this disk, or remove old ones.",
     "suites": "List the suites that come with nightbench.",
+    "api": "Serve results, runs to start and Prometheus metrics over HTTP.",
+    "api-keys": "List, make and revoke the keys of the HTTP API.",
     "ingest": "Bring spooled results into the database.",
     "doctor": "Say what this machine can run, and what to install for the rest.",
 }
@@ -47,7 +54,8 @@ app = App(
     help="Nightly benchmarks of ML inference servers whose numbers carry their doubts.",
 )
 for _verb, _help in COMMANDS.items():
-    app.command(f"flows.commands.{_verb}:{_verb}", name=_verb, help=_help)
+    _name = _verb.replace("-", "_")
+    app.command(f"flows.commands.{_name}:{_name}", name=_verb, help=_help)
 
 
 def main() -> None:

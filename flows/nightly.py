@@ -18,23 +18,28 @@ from flows.benchmark import BODY, benchmark
 from flows.cancellation import CancelWatch
 from flows.confirm import confirmed_in_prefect
 from flows.dressing import Dressing
+from flows.marks import marked
 from flows.night import Steps, run_night, run_replicate
 from flows.notify import send_waiting, tell
-from flows.registry import load_catalog, suite_path
+from flows.parameters import asked
+from flows.registry import load_catalog
 from flows.services import answers
 from flows.steps import bare_steps
+from flows.turn import turn
 from launch.environment import Environment
-from nightbench.errors import DeploymentError
+from nightbench.changes import Changes
+from nightbench.errors import DeploymentError, UsageError
 from nightbench.judge.night import Suspect
 from nightbench.plan import Cell, Export, Replicate
 from nightbench.record import ConfirmationRecord
 from nightbench.settings import Settings
+from nightbench.stopping import Stopped
 from tasks.export import Exported, Unusable
 from tasks.judge import Judged
 from tasks.opening import opened
 from tasks.progress import Fanout, Progress
 from tasks.report import night_so_far
-from tasks.request import Request, fresh, resumed
+from tasks.request import Request
 from tasks.session import Cancelled, Session
 from tasks.store import open_store
 from tasks.subject import Subject
@@ -55,31 +60,57 @@ def _run_name() -> str:
 
 
 @flow(name="nightly", flow_run_name=_run_name, persist_result=False)
-def nightly(suite: str = "smoke", seed: int | None = None, resume: str | None = None) -> str | State[str]:
+def nightly(
+    suite: str = "smoke",
+    servers: tuple[str, ...] = (),
+    models: tuple[str, ...] = (),
+    formats: tuple[str, ...] = (),
+    protocols: tuple[str, ...] = (),
+    batches: tuple[int, ...] = (),
+    rounds: int = 0,
+    duration_s: float = 0.0,
+    seed: int | None = None,
+    resume: str | None = None,
+) -> str | State[str]:
     """Measure every cell of a suite and report what was found.
 
+    A run with anything changed is a suite of its own: it is compared with runs that were changed alike, never with the
+    nights.
+
     Args:
-        suite: A suite that comes with nightbench, or the path of a suite file.
-        seed: Shuffles the order of servers; leave empty for the suite's own.
-        resume: The id of a run that was killed or cancelled: only its remaining cells are measured.
+        suite: What to measure, and how.
+        servers: Only these servers; none: those of the suite. One that the suite lacks is added, with its defaults.
+        models: Only these models; none: those of the suite.
+        formats: Only these file formats, on the servers that take them; none: as the suite says.
+        protocols: Only these protocols, on the servers that speak them; none: as the suite says.
+        batches: These batch sizes, such as 1, 8, 32; none: those of the suite.
+        rounds: How often each server is started and measured afresh; 0: as the suite says.
+        duration_s: Seconds that each cell is measured; 0: as the suite says.
+        seed: Shuffles the order of servers; empty: the suite's own.
+        resume: The id of a run that was killed or cancelled; only its remaining cells are measured.
     """
+    changes = Changes(servers, models, formats, protocols, batches, rounds, duration_s)
     try:
-        return _night(suite, seed, resume)
-    except Cancelled as cancelled:
+        return _night(suite, changes, seed, resume)
+    except (Cancelled, Stopped) as cancelled:
         return states.Cancelled(message=str(cancelled))
+    except UsageError as error:
+        # The sentence is the whole message: a traceback would tell whoever filled in the form nothing more.
+        return states.Failed(message=str(error))
 
 
-def _night(suite: str, seed: int | None, resume: str | None) -> str:
+def _night(suite: str, changes: Changes, seed: int | None, resume: str | None) -> str:
     settings = Settings.from_environment()
     catalog = load_catalog(settings)
-    request = REQUEST.get()
-    if request is None:
-        request = resumed(resume, settings, catalog) if resume else fresh(suite_path(suite), catalog, seed)
+    request = REQUEST.get() or asked(suite, changes, seed, resume, settings, catalog)
     terminal = LISTENER.get()
     progress = Fanout([PrefectProgress(), *([terminal] if terminal else [])])
     dressing = Dressing(progress, partial(answers, get_current_settings().api.url or ""))
+    flow_run_id = UUID(str(flow_run.id))
     with (
-        CancelWatch(UUID(str(flow_run.id))) as cancelled,
+        marked(settings, flow_run_id),
+        CancelWatch(flow_run_id) as cancelled,
+        turn(settings.machine, progress, cancelled),
         open_store(settings) as store,
         opened(request, settings, catalog, store=store, progress=progress, should_stop=cancelled) as session,
     ):

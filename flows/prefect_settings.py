@@ -20,6 +20,10 @@ def prefect_environment(settings: Settings) -> Mapping[str, str]:
         "PREFECT_LOGGING_HANDLERS_CONSOLE_FLOW_RUNS_LEVEL": "CRITICAL",
         "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",
         "PREFECT_SHOW_STARTUP_TIPS": "false",
+        # A run that falls silent is told of within minutes (`flows.automations`).
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60",
+        # In memory, a restarted server would never free the slot of whoever held it before (`flows.turn`).
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         # A night must not wait minutes for a server that only shows it (`flows.dressing`).
         "PREFECT_CLIENT_MAX_RETRIES": "2",
     }
@@ -27,6 +31,8 @@ def prefect_environment(settings: Settings) -> Mapping[str, str]:
 
 def configure(settings: Settings, api_url: str) -> None:
     """Point this process at a Prefect server, before Prefect is imported. What the user has set already stays."""
+    # Prefect warns where it has to make it.
+    settings.services.mkdir(parents=True, exist_ok=True)
     for name, value in {**prefect_environment(settings), "PREFECT_API_URL": api_url}.items():
         os.environ.setdefault(name, value)
     # A proxy for the world outside must not be asked for a server on this machine.

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from dashboards.report.told import told_of
 from flows.night import Steps, run_replicate
 from launch.environment import Environment
 from nightbench.errors import DeploymentError
@@ -11,6 +12,7 @@ from nightbench.judge.night import Suspect
 from nightbench.plan import Cell, Export, Replicate
 from nightbench.record import ConfirmationRecord
 from nightbench.server import Deployment
+from nightbench.summary import summarise
 from tasks.ab.confirm import confirm_all
 from tasks.calibrate import calibrate_kinds, canary
 from tasks.changes import locate_changes
@@ -23,7 +25,7 @@ from tasks.missing import Why, record_missing
 from tasks.opening import finish
 from tasks.parity import check_wire
 from tasks.quality import check_quality
-from tasks.report import night_so_far, write_report
+from tasks.report import spooled_records, write_report
 from tasks.session import Session
 from tasks.subject import Subject
 
@@ -75,7 +77,8 @@ def bare_steps(session: Session, confirm: Confirm = confirmed) -> Steps:
 
     def report() -> Path | None:
         write_drift_report(session)
-        return write_report(night_so_far(session), session.folder / "report.html")
+        records = spooled_records(session.settings, session.run_id)
+        return write_report(summarise(records), session.folder / "report.html", told_of(records))
 
     steps = Steps(
         environment=environment,

@@ -62,6 +62,10 @@ class Spacing:
     processors or more may be used."""
     workers: int = 1
     """Processes that share the load, where one cannot send it all."""
+    machines: int = 1
+    """Machines that share it, each with `--workers` processes: those of `nightbench worker` in the `--pool`."""
+    pool: str | None = None
+    """With `--machines`: the work pool of the machines; by default this machine's own."""
 
 
 @Parameter(name="*", group=Group("How long", sort_key=3))

@@ -52,16 +52,16 @@ def requested(url: str, sending: Sending, spacing: Spacing, ending: Ending, aske
     _positive("--requests", ending.requests)
     _positive("--timeout", ending.timeout)
     _positive("--workers", spacing.workers)
+    _check_machines(spacing, ending, target)
     if duration_s is None and ending.requests is None:
         raise UsageError("sweep: nothing says when to end; add --duration SECONDS or --requests N")
     if ending.warmup is not None and not (0 <= ending.warmup < math.inf):
         raise UsageError(f"--warmup: {ending.warmup:g} is wrong; it should be 0 or more seconds")
     if sending.seed < 0:
         raise UsageError(f"--seed: {sending.seed} is wrong; it should be 0 or more")
-    if isinstance(load, ClosedLoop) and spacing.workers > load.concurrency:
-        raise UsageError(
-            f"--workers: {spacing.workers} cannot share {load.concurrency} requests in flight; ask for at most as many"
-        )
+    senders = spacing.workers * spacing.machines
+    if isinstance(load, ClosedLoop) and senders > load.concurrency:
+        raise UsageError(f"--workers: {senders} cannot share {load.concurrency} requests in flight; ask for fewer")
     payload = _payload(dialect, sending, target)
     endpoint = dialect.endpoint(target, sending.path, sending.model, payload)
     wanted = Sweep(
@@ -186,6 +186,17 @@ def _slo(asked: Asked, protocol: Protocol) -> dict[str, float]:
                 raise UsageError(f"{option}: only streamed answers have tokens to wait for; add --protocol openai")
             found[name] = value
     return found
+
+
+def _check_machines(spacing: Spacing, ending: Ending, target: Target) -> None:
+    _positive("--machines", spacing.machines)
+    if spacing.machines == 1:
+        return
+    if ending.requests is not None or ending.precision is not None:
+        given = "--requests" if ending.precision is None else "--precision"
+        raise UsageError(f"{given}: no machine of several sees the whole load and can end it; give --duration alone")
+    if target.host in {"localhost", "::1"} or target.host.startswith("127."):
+        raise UsageError(f"--machines: {target.host} is another server on each machine; give the server's own address")
 
 
 def _payload(dialect: Dialect, sending: Sending, target: Target) -> Payload:

@@ -1,8 +1,22 @@
 """What each reason to doubt a figure means, and what a reader may still make of it."""
 
-from nightbench.figures import Reason
+from dataclasses import dataclass
 
-__all__ = ["explain", "title"]
+from nightbench.figures import Reason
+from nightbench.summary import NightSummary
+
+__all__ = ["Doubted", "doubted", "explain", "title"]
+
+
+@dataclass(frozen=True, slots=True)
+class Doubted:
+    """One reason, and all that it concerns tonight."""
+
+    title: str
+    explanation: str
+    cells: tuple[tuple[str, str, str], ...]
+    """By key: what the cell is called, and the doubt in detail."""
+
 
 _EXPLANATIONS = {
     Reason.TOO_FEW_SAMPLES: (
@@ -116,3 +130,13 @@ def title(reason: Reason) -> str:
 def explain(reason: Reason) -> str:
     """One paragraph for a reader who meets the reason for the first time."""
     return _EXPLANATIONS[reason]
+
+
+def doubted(night: NightSummary, names: dict[str, str]) -> list[Doubted]:
+    """Every reason that occurs, the commonest first; ``names`` are those of cells by their keys."""
+    found: dict[Reason, list[tuple[str, str, str]]] = {}
+    for cell in night.cells:
+        for doubt in cell.doubts:
+            found.setdefault(doubt.reason, []).append((cell.cell_key, names[cell.cell_key], doubt.detail))
+    ordered = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+    return [Doubted(title(reason), explain(reason), tuple(cells)) for reason, cells in ordered]

@@ -1,15 +1,18 @@
 """Which plots the report shows, in which order, and what their captions say."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dashboards.report.plots import concurrency, distribution, open_loop, search, startup, throughput
+from dashboards.report.batches import swept
+from dashboards.report.plots import batch, concurrency, distribution, open_loop, search, startup, throughput
 from dashboards.report.plots.base import Plot
 from dashboards.report.plots.group import by_model
+from dashboards.report.plots.group import concurrency as in_flight
 from dashboards.report.series import Looks
 from nightbench.load import OpenLoop, PeakShare, Search
 from nightbench.summary import CellSummary, DeploymentSummary, NightSummary
 
-__all__ = ["PlotSection", "searches", "sections"]
+__all__ = ["PlotSection", "batches", "searches", "sections"]
 
 _SHOWN = ("p50", "p99")
 _AT_PEAK_SHARE = " Shares of a peak stand at the rate that was offered, which differs from server to server."
@@ -36,9 +39,10 @@ def sections(night: NightSummary, looks: Looks) -> list[PlotSection]:
     return [
         PlotSection(
             "throughput",
-            "Latency against throughput",
+            "Throughput against latency",
             "Closed loops. Each line climbs through the concurrencies of one server: right is more work done, "
-            "down is sooner answered. A line that only rises has reached its capacity.",
+            "down is sooner answered. A line that only rises has reached its capacity. The dotted staircase is the "
+            "Pareto front: whatever lies above and left of it is beaten in both by a sound figure of another.",
             _throughput(night, looks),
             "No closed-loop cell was measured.",
         ),
@@ -77,6 +81,21 @@ def sections(night: NightSummary, looks: Looks) -> list[PlotSection]:
     ]
 
 
+def batches(night: NightSummary, looks: Looks) -> PlotSection | None:
+    """What batch size does; ``None`` where there is but one."""
+    plots = _batch(night, looks)
+    if not plots:
+        return None
+    return PlotSection(
+        "batch",
+        "Batch size",
+        "What putting several inputs into one request costs in waiting, and what it buys. This is the client's batch; "
+        "a server may join requests by itself besides.",
+        plots,
+        "",
+    )
+
+
 def searches(night: NightSummary, looks: Looks) -> PlotSection | None:
     """The way of every search; ``None`` where nothing was searched for."""
     groups: dict[tuple[str, str, int], list[CellSummary]] = {}
@@ -110,9 +129,11 @@ def _throughput(night: NightSummary, looks: Looks) -> tuple[Plot, ...]:
     return tuple(
         Plot(
             f"{model}: {quantile}",
-            f"{quantile} latency in milliseconds over successful requests a second; the labels are requests in "
-            "flight. Bars are 95 % intervals, hollow markers are doubted.",
+            f"{quantile} latency in milliseconds over throughput; the labels are requests in flight (c) and inputs a "
+            "request (b). Bars are 95 % intervals, hollow markers are doubted.",
             figure,
+            # Batch sizes multiply the points.
+            wide=len({cell.batch for cell in cells}) > 1,
         )
         for model, cells in by_model(night.cells).items()
         for quantile in _SHOWN
@@ -123,48 +144,79 @@ def _throughput(night: NightSummary, looks: Looks) -> tuple[Plot, ...]:
 def _concurrency(night: NightSummary, looks: Looks) -> tuple[Plot, ...]:
     return tuple(
         Plot(
-            f"{model}: {quantile}",
+            f"{title}: {quantile}",
             f"{quantile} latency in milliseconds over requests in flight. Hollow markers are doubted.",
             figure,
         )
-        for model, cells in by_model(night.cells).items()
+        for title, cells in _climbed(night.cells).items()
         for quantile in _SHOWN
         if (figure := concurrency.figure(cells, quantile, looks)) is not None
     )
 
 
+def _climbed(cells: Iterable[CellSummary]) -> dict[str, list[CellSummary]]:
+    """Closed loops by model and batch size, by title: of a model's batch sizes, those with several concurrencies. One
+    point a server is no curve, but where there is no other it is drawn."""
+    found = {}
+    for model, own in by_model(cell for cell in cells if in_flight(cell) is not None).items():
+        sizes = sorted({cell.batch for cell in own})
+        groups = {size: [cell for cell in own if cell.batch == size] for size in sizes}
+        curves = {size: group for size, group in groups.items() if len({in_flight(cell) for cell in group}) > 1}
+        for size, group in (curves or groups).items():
+            found[f"{model}, batch {size}" if len(sizes) > 1 else model] = group
+    return found
+
+
+def _batch(night: NightSummary, looks: Looks) -> tuple[Plot, ...]:
+    plots = []
+    for (model, load), cells in swept(night.cells).items():
+        drawn = (
+            ("p50", "p50 latency of a whole request in milliseconds", batch.latency(cells, "p50", looks)),
+            ("p99", "p99 latency of a whole request in milliseconds", batch.latency(cells, "p99", looks)),
+            ("inferences", "Inferences a second", batch.throughput(cells, looks)),
+        )
+        plots += [
+            Plot(f"{model}, {load}: {what}", f"{caption} over inputs in it. Hollow markers are doubted.", figure)
+            for what, caption, figure in drawn
+            if figure is not None
+        ]
+    return tuple(plots)
+
+
 def _distribution(night: NightSummary, looks: Looks) -> tuple[Plot, ...]:
     # The answers of a search are loads of their own, one a server.
-    loads = dict.fromkeys(cell.load for cell in night.cells if not isinstance(cell.load, Search))
+    loads = dict.fromkeys((cell.batch, cell.load) for cell in night.cells if not isinstance(cell.load, Search))
+    several = len({size for size, _ in loads}) > 1
     return tuple(
         Plot(
-            f"{model}: {load.label}",
+            f"{model}: {choice}",
             "Latency in milliseconds over the percentile of successful requests (%).",
             figure,
-            choice=load.label,
+            choice=choice,
             wide=True,
         )
-        for load in loads
-        for model, cells in by_model(cell for cell in night.cells if cell.load == load).items()
+        for size, load in loads
+        for choice in [f"{load.label}, batch {size}" if several else load.label]
+        for model, cells in by_model(each for each in night.cells if (each.batch, each.load) == (size, load)).items()
         if (figure := distribution.figure(cells, looks)) is not None
     )
 
 
 def _open_loop(night: NightSummary, looks: Looks) -> tuple[Plot, ...]:
-    groups: dict[tuple[str, str], list[CellSummary]] = {}
+    groups: dict[tuple[str, str, int], list[CellSummary]] = {}
     for cell in night.cells:
         if isinstance(cell.load, OpenLoop | PeakShare):
-            groups.setdefault((cell.model, cell.load.spacing), []).append(cell)
-    several = len({spacing for _, spacing in groups}) > 1
+            groups.setdefault((cell.model, cell.load.spacing, cell.batch), []).append(cell)
+    spacings, sizes = ({key[at] for key in groups} for at in (1, 2))
     return tuple(
         Plot(
-            f"{model}: {spacing} arrivals" if several else model,
+            f"{model}{f': {spacing} arrivals' * (len(spacings) > 1)}{f', batch {size}' * (len(sizes) > 1)}",
             "Latency in milliseconds from the time a request was due: p50 and p99 with 95 % intervals. "
             f"Hollow markers are doubted.{_AT_PEAK_SHARE * any(isinstance(cell.load, PeakShare) for cell in cells)}",
             figure,
             wide=True,
         )
-        for (model, spacing), cells in sorted(groups.items())
+        for (model, spacing, size), cells in sorted(groups.items())
         if (figure := open_loop.figure(cells, looks)) is not None
     )
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from dashboards.report import format as fmt
 from dashboards.report.series import Looks
+from dashboards.report.sound import competes
 from nightbench.figures import Estimate
 from nightbench.load import ClosedLoop, PeakShare, Search
 from nightbench.model import Precision
-from nightbench.server import Protocol
 from nightbench.summary import CellSummary, NightSummary
 
-__all__ = ["Contest", "Standing", "contests", "in_words", "separates", "troubles"]
+__all__ = ["Contest", "Standing", "best_of", "contests", "in_words", "separates", "troubles"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def contests(night: NightSummary, looks: Looks) -> list[Contest]:
     for cell in night.cells:
         if isinstance(cell.load, PeakShare):
             continue
-        if cell.rounds and not cell.doubted and cell.protocol is not Protocol.IN_PROCESS:
+        if competes(cell, ""):
             groups.setdefault((cell.model, cell.batch, cell.load.label), []).append(cell)
     batches = {cell.batch for cell in night.cells}
     found = []
@@ -110,8 +110,12 @@ def _most_first(item: tuple[str, int]) -> tuple[int, str]:
 
 
 def _latency(entries: Sequence[tuple[str, CellSummary]], quantile: str) -> Standing | None:
-    known = [(name, cell.latency_ns[quantile]) for name, cell in entries if quantile in cell.latency_ns]
-    return _standing(known, fmt.latency, higher_is_better=False)
+    known = [
+        (name, cell.latency_ns[quantile])
+        for name, cell in entries
+        if quantile in cell.latency_ns and competes(cell, quantile)
+    ]
+    return best_of(known, fmt.latency, higher_is_better=False)
 
 
 def _throughput(entries: Sequence[tuple[str, CellSummary]]) -> Standing | None:
@@ -119,15 +123,16 @@ def _throughput(entries: Sequence[tuple[str, CellSummary]]) -> Standing | None:
         (name, cell.answer_rps if isinstance(cell.load, Search) else cell.throughput_rps) for name, cell in entries
     ]
     known = [(name, rate) for name, rate in rates if rate is not None]
-    return _standing(known, fmt.rate, higher_is_better=True)
+    return best_of(known, fmt.rate, higher_is_better=True)
 
 
-def _standing(
+def best_of(
     entries: Sequence[tuple[str, Estimate]],
     show: Callable[[Estimate], fmt.Shown],
     *,
     higher_is_better: bool,
 ) -> Standing | None:
+    """Who leads among these; ``None`` where there is nobody to lead."""
     if len(entries) < 2:
         return None
     (name, best), *rest = sorted(entries, key=lambda entry: entry[1].value, reverse=higher_is_better)

@@ -13,17 +13,23 @@ from nightbench.figures import Estimate
 __all__ = [
     "NOTHING",
     "Shown",
+    "bare",
     "count",
     "duration",
     "in_words",
+    "inferences",
     "latency",
     "memory",
     "number",
+    "percent",
+    "power",
     "rate",
     "scientific",
     "share",
     "short",
     "size",
+    "times",
+    "tokens",
 ]
 
 NOTHING = "\N{EN DASH}"
@@ -55,6 +61,26 @@ def number(value: float, decimals: int) -> str:
     return text.removeprefix("-") if not text.strip("-0.,") else text
 
 
+def times(estimate: Estimate, factor: float) -> Estimate:
+    """The figure and its bounds, all multiplied: inferences a second from requests of several inputs."""
+    low, high = (None if bound is None else bound * factor for bound in (estimate.low, estimate.high))
+    return Estimate(estimate.value * factor, low, high)
+
+
+def percent(estimate: Estimate | None) -> Shown:
+    """Percent of one processor, or of one GPU."""
+    return _shown(estimate, "%", 1)
+
+
+def power(estimate: Estimate | None) -> Shown:
+    return _shown(estimate, "W", 1)
+
+
+def bare(estimate: Estimate | None) -> Shown:
+    """A figure without a unit."""
+    return _shown(estimate, "", 1)
+
+
 def count(value: int) -> str:
     return f"{value:,}"
 
@@ -80,6 +106,16 @@ def latency(estimate: Estimate | None) -> Shown:
 def rate(estimate: Estimate | None) -> Shown:
     """Requests a second."""
     return _shown(estimate, "rps", 1)
+
+
+def inferences(estimate: Estimate | None) -> Shown:
+    """Inferences a second: of requests with several inputs each, more than requests."""
+    return _shown(estimate, "inferences/s", 1)
+
+
+def tokens(estimate: Estimate | None) -> Shown:
+    """Output tokens a second."""
+    return _shown(estimate, "tokens/s", 1)
 
 
 def duration(estimate: Estimate | None) -> Shown:

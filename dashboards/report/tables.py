@@ -1,16 +1,17 @@
 """The report's tables as rows of ready text: pure, so that what the page says can be tested without HTML."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from dashboards.report import format as fmt
 from dashboards.report.doubts import title
-from dashboards.report.series import Looks, setup_names
+from dashboards.report.series import Looks, setup_key, setup_names
 from nightbench.figures import Doubt, Reason
 from nightbench.load import EndedBy, PeakShare
+from nightbench.record import DeploymentRecord
 from nightbench.server import OptionValue
-from nightbench.summary import CellSummary, DeploymentSummary, NightSummary
+from nightbench.summary import CellSummary, NightSummary
 
 __all__ = [
     "DeploymentRow",
@@ -49,6 +50,7 @@ class ResultRow:
     name: str
     colour: str
     setup: str
+    options: str
     state: Literal["sound", "doubted", "missing"]
     rounds: str
     figures: tuple[fmt.Shown, ...]
@@ -85,6 +87,9 @@ class DeploymentRow:
     version: str
     model: str
     setup: str
+    options: str
+    image: str
+    """Of a container: its name and digest."""
     starts: str
     cold_start: fmt.Shown
     model_load: fmt.Shown
@@ -116,7 +121,8 @@ def _result(cell: CellSummary, looks: Looks) -> ResultRow:
         cell_key=cell.cell_key,
         name=look.label,
         colour=look.colour,
-        setup=" · ".join([str(cell.protocol), _setup(cell)]),
+        setup=f"{cell.protocol} · {cell.format} {cell.precision}",
+        options=_pairs(cell.options),
         state="missing" if not measured else "doubted" if cell.doubted else "sound",
         rounds=f"{cell.rounds} of {cell.planned_rounds}",
         figures=figures if measured else (),
@@ -181,14 +187,18 @@ def _missing(cell: CellSummary) -> list[Note]:
     ]
 
 
-def deployments(night: NightSummary, looks: Looks) -> list[DeploymentRow]:
+def deployments(night: NightSummary, looks: Looks, starts: Iterable[DeploymentRecord] = ()) -> list[DeploymentRow]:
+    """Every setup over its starts; ``starts`` say from which image it came."""
+    images = {setup_key(record): record for record in starts}
     return [
         DeploymentRow(
             name=name,
             colour=looks.colour(setup.server),
             version=setup.server_version,
             model=setup.model,
-            setup=_setup(setup),
+            setup=f"{setup.format} {setup.precision}",
+            options=_pairs(setup.options),
+            image=_image(images.get(setup_key(setup))),
             starts=f"{setup.starts - setup.failed} of {setup.starts}",
             cold_start=fmt.duration(setup.cold_start_ns),
             model_load=fmt.duration(setup.model_load_ns),
@@ -211,8 +221,8 @@ def spent(spent_ns: Mapping[str, int]) -> list[SpentRow]:
     ]
 
 
-def _setup(setup: CellSummary | DeploymentSummary) -> str:
-    return " · ".join(filter(None, [f"{setup.format} {setup.precision}", _pairs(setup.options)]))
+def _image(start: DeploymentRecord | None) -> str:
+    return " ".join(filter(None, [start.image, start.image_digest])) if start else ""
 
 
 def _pairs(options: Mapping[str, OptionValue] | Mapping[str, str]) -> str:

@@ -4,12 +4,12 @@ import json as jsonlib
 import sys
 from pathlib import Path
 
-import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter
 from rich.console import Console
 from rich.markup import escape
 
 from db.store import Store
+from flows.against import policy_of
 from flows.commands.common import current_store, whole_records
 from flows.console import open_console, table
 from nightbench.errors import UsageError
@@ -18,10 +18,9 @@ from nightbench.judge.check_report import headline, in_words
 from nightbench.judge.check_report import junit as as_junit
 from nightbench.judge.check_report import markdown as as_markdown
 from nightbench.judge.points import points_of
-from nightbench.judge.policy import JudgePolicy
 from nightbench.judge.verdict import Verdict
 from nightbench.judge.words import metric_name
-from nightbench.record import JudgementRecord, RunStarted
+from nightbench.record import JudgementRecord
 from nightbench.settings import Settings
 from nightbench.summary import summarise
 
@@ -75,7 +74,7 @@ def _checked(store: Store, run: str, against: str) -> Check:
     run_id = store.run_id(run)
     records = whole_records(store, run_id)
     tonight = summarise(records)
-    policy = _policy(tonight.run)
+    policy = policy_of(tonight.run)
     if against != LAST_GOOD:
         other = store.run_id(against)
         if other == run_id:
@@ -89,18 +88,6 @@ def _checked(store: Store, run: str, against: str) -> Check:
         store.put_points(run_id, points_of(tonight, tonight.run.suite))
         histories = store.series_of(run_id, nights)
     return against_history(tonight, histories, judgements, policy)
-
-
-def _policy(run: RunStarted) -> JudgePolicy:
-    """As the suite had it when it ran; the rest of its file may name what is not on this machine."""
-    try:
-        suite = yaml.safe_load(run.suite_yaml)
-        return JudgePolicy.model_validate(suite.get("judge") or {} if isinstance(suite, dict) else {})
-    except (yaml.YAMLError, ValidationError) as error:
-        raise UsageError(
-            f"run: {run.run_id}: what its suite says of judging cannot be read by this nightbench "
-            f"({type(error).__name__}); check a newer run"
-        ) from error
 
 
 def _write(path: Path, content: str) -> None:

@@ -96,15 +96,18 @@ def _run_in_prefect(
         start_database(settings)
         api_url = own_api or prefect_up(settings).api_url
     configure(settings, api_url)
+    from flows.marks import settle_dead
     from flows.nightly import LISTENER, REQUEST, nightly
 
+    settle_dead(settings)
     name = request.suite.name if request.started else str(suite_path(suite or "").absolute())
     with TerminalProgress(console) as progress:
         LISTENER.set(progress)
         REQUEST.set(request)
         page = ""
         try:
-            state = nightly(name, seed, request.run_id if request.started else None, return_state=True)
+            resume = request.run_id if request.started else None
+            state = nightly(name, seed=seed, resume=resume, return_state=True)
         except Exception as error:
             # The night's own failures are in its state; this is Prefect's, which may come after all is done.
             if not has_completed(settings, request.run_id):

@@ -1,8 +1,12 @@
 """`nightbench sweep`."""
 
 import json as jsonlib
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -12,11 +16,13 @@ from flows.sweep_options import Asked, Ending, Sending, Spacing
 from flows.sweep_print import print_sweep
 from flows.sweep_request import check_writable, drawn_anew, requested
 from flows.sweep_view import LiveView
-from loadgen.sweep import Swept, calibrated, run_sweep
+from loadgen.run import run_job
+from loadgen.sweep import Send, Swept, calibrated, run_sweep
 from loadgen.sweep_audit import audit_sweep
 from loadgen.sweep_report import report
 from loadgen.target import Target
 from nightbench.errors import NightbenchError, UsageError
+from nightbench.settings import Settings
 
 __all__ = ["sweep"]
 
@@ -44,9 +50,11 @@ def sweep(
     host = Target(endpoint.host, endpoint.port).reach(allow_remote=asked.allow_remote)
     wanted = replace(wanted, endpoint=replace(endpoint, host=host))
     console = open_console()
-    with LiveView(console, wanted) as view:
-        calibration = calibrated(wanted, view.tick) if asked.calibrate else None
-        swept = run_sweep(wanted, view.tick, view.begin, view.show, view.step, calibration)
+    alone = spacing.machines == 1
+    with LiveView(console, wanted) as view, _alone() if alone else _together(spacing) as send:
+        # What the others' machines can do is not known here.
+        calibration = calibrated(wanted, view.tick) if asked.calibrate and alone else None
+        swept = run_sweep(wanted, view.tick, view.begin, view.show, view.step, calibration, send)
         failure = None
         if draw is not None:
             view.audit()
@@ -61,6 +69,33 @@ def sweep(
     if asked.json is not None:
         _save(swept, asked.json, console)
     sys.exit(1 if swept.nothing_succeeded else 0)
+
+
+@contextmanager
+def _alone() -> Iterator[Send]:
+    """This machine sends all of a load."""
+    yield run_job
+
+
+@contextmanager
+def _together(spacing: Spacing) -> Iterator[Send]:
+    """So many machines share a load, by the workers of one pool."""
+    from flows.prefect_settings import configure
+    from flows.services import running_prefect
+
+    settings = Settings.from_environment()
+    ours = running_prefect(settings)
+    api_url = os.environ.get("PREFECT_API_URL") or (ours.api_url if ours else "")
+    if not api_url:
+        raise UsageError("--machines: no Prefect server hands out the parts; set PREFECT_API_URL, or `nightbench up`")
+    configure(settings, api_url)
+    from flows.pools import pool_name
+    from flows.spread import start_part
+    from tasks.spread import Spreading
+    from tasks.store import open_store
+
+    with open_store(settings) as store:
+        yield Spreading(store, spacing.machines, partial(start_part, spacing.pool or pool_name(settings)))
 
 
 def _save(swept: Swept, path: Path, console: Console) -> None:

@@ -179,7 +179,7 @@ def test_hostile_names_do_not_leave_their_place(night: NightSummary) -> None:
 
 def test_write_is_whole_or_not_at_all(night: NightSummary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "new" / "report.html"
-    monkeypatch.setattr("dashboards.report.page.render", lambda night, beside: f"<html>{night.run.suite}</html>\n")
+    monkeypatch.setattr("dashboards.report.page.render", lambda night, *_: f"<html>{night.run.suite}</html>\n")
     assert write(night, target) == target
     before = target.read_text(encoding="utf-8")
     assert before.rstrip().endswith("</html>")
