@@ -42,6 +42,26 @@ test-servers: $(STAMP) ## every server that can run here: conformance, then one 
 	@$(BIN)/nightbench run suites/servers.yaml --offline
 	@$(BIN)/nightbench envs
 
+.PHONY: test-docker
+test-docker: $(STAMP) ## servers, the launcher and the compose stack on a real container engine of their own (as root)
+	$(call needs,dockerd haproxy psql,docker.io haproxy postgresql postgresql-client)
+	@$(BIN)/python -m pytest tests/docker
+
+.PHONY: test-e2e
+test-e2e: $(STAMP) ## a run started by hand in Prefect's pages, in a real browser (needs chromium)
+	$(call needs,chromium,chromium)
+	@$(BIN)/python -m pytest tests/e2e/test_trigger.py
+
+.PHONY: test-panels
+test-panels: $(STAMP) ## draw every dashboard panel with Grafana's own components in a headless browser (needs node and chromium)
+	$(call needs,node npm chromium,nodejs npm chromium)
+	@$(BIN)/python -m tests.e2e.panels
+
+.PHONY: test-machines
+test-machines: $(STAMP) ## nights on several machines, network namespaces here: workers, one database, faults (10 minutes, as root)
+	@test -d /usr/lib/postgresql || apt-get install --quiet=2 --no-install-recommends postgresql iproute2
+	@$(BIN)/python -m pytest tests/machines
+
 # Debian packages; without them, or the right to install them, the tables say what is absent. perf_analyzer and Locust
 # come by pip into ~/.cache/nightbench/peers.
 define needs
@@ -77,6 +97,14 @@ bench-statistics: $(STAMP) ## how often intervals hold and alarms are false, in 
 .PHONY: bench-judge
 bench-judge: $(STAMP) ## false alarms and missed steps of the judge and of other rules, in simulation (an hour; --quick: 10 minutes)
 	@$(BIN)/python -m benchmarks.judge
+
+.PHONY: bench-store
+bench-store: $(STAMP) ## five years of 2,000 series: dashboards, ingest, history (half an hour, 20 GB of disk; --quick: half a minute)
+	@$(BIN)/python -m benchmarks.store
+
+.PHONY: bench-containers
+bench-containers: $(STAMP) ## the same server as a process and as a container, in turns (10 minutes, needs a container engine)
+	@$(BIN)/python -m benchmarks.containers
 
 .PHONY: story
 story: $(STAMP) ## plant a slower server and a slower machine, and watch what the nights make of them (half an hour, as root)
