@@ -1,5 +1,7 @@
 """Columns and constraints that several tables share. Names follow the domain's fields; units are in the names."""
 
+from typing import Any
+
 from sqlalchemy import CheckConstraint, Column, Double, Integer, MetaData, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -48,7 +50,7 @@ metadata = MetaData(
 )
 
 
-def case_columns() -> list[Column[object] | CheckConstraint]:
+def case_columns() -> list[Column[Any] | CheckConstraint]:
     """What a cell is, as `nightbench.record.Case` and `MissingRecord` both say it.
 
     Names of formats, servers and protocols are plain text: the domain owns these vocabularies, and adding a server

@@ -75,7 +75,7 @@ def cell_ids(connection: Connection, run_id: str) -> frozenset[str]:
 def history(connection: Connection, limit: int, suite: str | None = None) -> list[Night]:
     """The newest runs first. A run whose own record was lost begins with its first timed cell."""
 
-    def count(table: Table) -> Select[int]:
+    def count(table: Table) -> Select[tuple[int]]:
         return select(func.count()).select_from(table).where(table.c.run_id == runs.c.run_id)
 
     doubted = count(measurements).where(measurements.c.doubted)
@@ -129,7 +129,7 @@ def _started_at() -> ColumnElement[datetime]:
     return func.coalesce(runs.c.started_at, rolled_up.scalar_subquery(), first.scalar_subquery())
 
 
-def _rows(table: Table) -> Select[Row]:
+def _rows(table: Table) -> Select[tuple[Row]]:
     return select(func.row_to_json(table.table_valued(), type_=JSON))
 
 

@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from uuid import UUID
 
+from prefect.blocks import notifications
+from prefect.blocks.abstract import NotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ActionTypes, ChangeFlowRunState, DoNothing, RunDeployment, SendNotification
@@ -41,6 +43,9 @@ def longest_gap(dates: Sequence[datetime]) -> timedelta:
 
 def blocks_of(client: SyncPrefectClient, channels: Sequence[str]) -> tuple[list[UUID], list[str]]:
     """The blocks that Prefect's server can send through by itself, and what is wrong with the others, in words."""
+    # Its server has imported these, and none of ours.
+    every = (each for each in vars(notifications).values() if isinstance(each, type))
+    of_prefect = {each.get_block_type_slug() for each in every if issubclass(each, NotificationBlock)}
     found: list[UUID] = []
     troubles: list[str] = []
     for channel in channels:
@@ -50,7 +55,7 @@ def blocks_of(client: SyncPrefectClient, channels: Sequence[str]) -> tuple[list[
         except ObjectNotFound:
             troubles.append(f"{channel}: there is no such block in Prefect; make it, and deploy again")
             continue
-        if block.block_type is None or not block.block_type.is_protected:
+        if kind not in of_prefect:
             troubles.append(f"{channel}: is no type of Prefect's own, so that its server cannot tell there of failures")
         else:
             found.append(block.id)
@@ -59,7 +64,7 @@ def blocks_of(client: SyncPrefectClient, channels: Sequence[str]) -> tuple[list[
 
 def wanted(pool: str, gap: timedelta, blocks: Sequence[UUID], confirm: UUID) -> list[AutomationCore]:
     """The automations of a pool; ``confirm`` is its deployment that re-runs an alert."""
-    night, of_pool = _related("tag", f"prefect.tag.{NIGHT}"), _related("work-pool", f"prefect.work-pool.{pool}")
+    night, of_pool = _related("tag", f"prefect.tag.{NIGHT}"), _related("work-pool", None, [pool])
     runs = ResourceSpecification.model_validate({"prefect.resource.id": "prefect.flow-run.*"})
     each_run = {"prefect.resource.id"}
 

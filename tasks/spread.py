@@ -28,7 +28,8 @@ __all__ = ["Spreading", "send_part"]
 _POLL_S = 0.2
 _START_LEAD_NS = 6_000_000_000
 """Between saying when to begin and beginning: for hearing of it, and for engines to start on a busy machine."""
-_GATHER_S = 120.0
+_GATHER_S = 300.0
+"""A machine whose last run lost its server keeps its slot for two minutes (`flows.turn`)."""
 _MARGIN_S = 60.0
 _OUTAGE_S = 300.0
 """So long a part is kept for a database that does not answer."""

@@ -138,4 +138,8 @@ def _dates(settings: Settings) -> list[datetime]:
     from prefect.server.schemas.schedules import CronSchedule
 
     schedule = CronSchedule(cron=settings.cron, timezone=settings.time_zone)
-    return list(asyncio.run(schedule.get_dates(n=_NIGHTS, start=datetime.now(UTC))))
+    try:
+        return list(asyncio.run(schedule.get_dates(n=_NIGHTS, start=datetime.now(UTC))))
+    except ValueError:
+        # How its cron reader says that there is no such day, the thirtieth of February say.
+        return []

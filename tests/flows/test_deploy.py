@@ -154,6 +154,17 @@ def test_all_that_a_machine_needs_is_there(stage: Works) -> None:
     assert (limit["name"].startswith("nightbench-"), limit["limit"]) == (True, 1)
 
 
+def test_the_coming_nights_are_in_the_servers_book(stage: Works) -> None:
+    """A schedule that only looks right begins no night: with SQLAlchemy 2.1 Prefect's scheduler wrote none down."""
+    night = by_name(stage, "nightly-cpu")
+    filters = {"deployments": {"id": {"any_": [night["id"]]}}, "sort": "EXPECTED_START_TIME_ASC"}
+    first, second, *_ = wait_for(lambda: stage.ask("flow_runs", **filters), 120)
+    begins = [datetime.fromisoformat(each["expected_start_time"]) for each in (first, second)]
+    assert [f"{each:%H:%M}" for each in begins] == ["03:30", "03:30"]
+    assert begins[1] - begins[0] == timedelta(days=1)
+    assert first["state_type"] == "SCHEDULED"
+
+
 @pytest.mark.parametrize(
     ("cron", "sentence"),
     [("often", "--cron: 'often' is no cron line"), ("0 0 30 2 *", "--cron: never comes twice")],

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launch.container import creation, device_requests, hand_over, user_of
+from launch.container import creation, device_requests, hand_over, spoken, user_of
 from launch.limits import gpus_for
 from nightbench.server import Command, Limits, Option, Protocol
 from tests.launch.toys import make_request, make_spec
@@ -39,11 +39,26 @@ def test_it_is_shut_off_from_all_it_does_not_need(root: Path) -> None:
     (root / "workdirs" / "w1").rmdir()
 
 
+@pytest.mark.parametrize(("uid", "mode"), [(0, "private"), (1000, "host")])
+def test_shared_memory_is_open_to_its_owner_alone(
+    root: Path, monkeypatch: pytest.MonkeyPatch, uid: int, mode: str
+) -> None:
+    """Root's is closed to the user that a container has then, so the protocol is none of the container's."""
+    monkeypatch.setattr("os.getuid", lambda: uid)
+    monkeypatch.setattr("os.chown", lambda *_, **__: None)
+    protocols = {Protocol.KSERVE_HTTP_SHM: "http", Protocol.KSERVE_HTTP: "http"}
+    assert made(root, protocols=protocols)["ipc_mode"] == mode
+    (root / "workdirs" / "w1" / "models").rmdir()
+    for left in (root / "workdirs" / "w1").iterdir():
+        left.unlink()
+    (root / "workdirs" / "w1").rmdir()
+    assert set(spoken(protocols, uid)) == {Protocol.KSERVE_HTTP, *([] if uid == 0 else [Protocol.KSERVE_HTTP_SHM])}
+
+
 @pytest.mark.parametrize(
     ("changes", "key", "value"),
     [
         ({"writable_root": True}, "read_only", False),
-        ({"protocols": {Protocol.KSERVE_HTTP_SHM: "http"}}, "ipc_mode", "host"),
         ({"limits": Limits(None, 5 << 20)}, "shm_size", 5 << 20),
         ({"limits": Limits(None, 5 << 20)}, "mem_limit", 5 << 20),
         ({"limits": Limits((3, 5))}, "cpuset_cpus", "3,5"),

@@ -244,6 +244,7 @@ def test_two_machines_share_one_load(world: World) -> None:
                 *("amber", "sweep", f"http://{world.lan.here.address}:{server.server_port}", "--body-bytes", "100"),
                 *("--open", "200", "--duration", "4", "--warmup", "1", "--machines", "2", "--seed", "7"),
                 *("--json", str(figures), "--allow-remote"),
+                seconds=420,
             )
         finally:
             server.shutdown()
