@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import convolutions
+import gathers
 import numpy as np
 import onnx
 import tensorflow as tf
@@ -151,16 +152,8 @@ def _einsum(node: Node) -> Value:
     return Value(tf.einsum(node.attribute("equation"), *(node.plain(position) for position in range(len(node)))))
 
 
-def _sizes(node: Node) -> list:
-    """Of the first input, each a number where it is known and a scalar where not."""
-    tensor, last = node.value(0)
-    known, asked = tensor.shape.as_list(), tf.shape(tensor, out_type=tf.int64)
-    order = list(AXES_LAST.values()) if last else range(node.rank(0))
-    return [asked[axis] if known[axis] is None else known[axis] for axis in order]
-
-
 def _shape(node: Node) -> Value:
-    sizes = _sizes(node)[node.attribute("start", 0) : node.attribute("end")]
+    sizes = node.sizes()[node.attribute("start", 0) : node.attribute("end")]
     return Value(tf.stack([tf.cast(each, tf.int64) for each in sizes]))
 
 
@@ -170,14 +163,14 @@ def _reshape(node: Node) -> Value:
         return Value(tf.reshape(node.plain(0), node.plain(1)))
     shape = [int(each) for each in wanted]
     if not node.attribute("allowzero", 0) and 0 in shape:
-        sizes = _sizes(node)
+        sizes = node.sizes()
         shape = [sizes[axis] if each == 0 else each for axis, each in enumerate(shape)]
         shape = tf.stack([tf.cast(each, tf.int64) for each in shape])
     return Value(tf.reshape(node.plain(0), shape))
 
 
 def _flatten(node: Node) -> Value:
-    sizes, axis = _sizes(node), node.axis(node.attribute("axis", 1))
+    sizes, axis = node.sizes(), node.axis(node.attribute("axis", 1))
     first = [tf.cast(each, tf.int64) for each in sizes[:axis]]
     return Value(tf.reshape(node.plain(0), tf.stack([tf.reduce_prod(first), tf.constant(-1, tf.int64)])))
 
@@ -247,19 +240,6 @@ def _bounds(node: Node, position: int) -> list:
     if count is None:
         raise node.refuse("with a number of axes known at run time only")
     return tf.unstack(node.plain(position), count)
-
-
-def _gather(node: Node) -> Value:
-    axis, known = node.axis(node.attribute("axis", 0)), node.maybe_known(1)
-    indices = node.plain(1)
-    if known is not None and np.any(known < 0):
-        # Counted from the end; one that is known at run time only and below zero is an error of TensorFlow's.
-        indices = tf.where(indices < 0, indices + tf.cast(_sizes(node)[axis], indices.dtype), indices)
-    return Value(tf.gather(node.plain(0), indices, axis=axis))
-
-
-def _gather_nd(node: Node) -> Value:
-    return Value(tf.gather_nd(node.plain(0), node.plain(1), batch_dims=node.attribute("batch_dims", 0)))
 
 
 def _expand(node: Node) -> Value:
@@ -351,6 +331,7 @@ OPERATORS: dict[str, Operator] = {
     **{name: partial(_broadcast, function) for name, function in _BROADCAST.items()},
     **{name: partial(_reduce, function) for name, function in _REDUCE.items()},
     **convolutions.OPERATORS,
+    **gathers.OPERATORS,
     "ArgMax": _argmax,
     "Cast": _cast,
     "Clip": _clip,
@@ -360,8 +341,6 @@ OPERATORS: dict[str, Operator] = {
     "Einsum": _einsum,
     "Expand": _expand,
     "Flatten": _flatten,
-    "Gather": _gather,
-    "GatherND": _gather_nd,
     "Gemm": _gemm,
     "HardSigmoid": lambda node: _unary(
         lambda x: tf.clip_by_value(node.attribute("alpha", 0.2) * x + node.attribute("beta", 0.5), 0, 1), node

@@ -119,5 +119,12 @@ class Node:
         """Counted from the front."""
         return axis + self.rank(position) if axis < 0 else axis
 
+    def sizes(self) -> list:
+        """Of the first input's axes, each a number where it is known and a scalar where not."""
+        tensor, last = self.value(0)
+        known, asked = tensor.shape.as_list(), tf.shape(tensor, out_type=tf.int64)
+        order = list(AXES_LAST.values()) if last else range(self.rank(0))
+        return [asked[axis] if known[axis] is None else known[axis] for axis in order]
+
     def refuse(self, what: str) -> Unsupported:
         return Unsupported(f"ONNX operator {self.op} {what} has no counterpart here")
