@@ -80,6 +80,11 @@ class SpreadStore(Database):
             rows = connection.execute(query.where(spread_parts.c.spread_id == spread_id)).all()
         return {machine: SpreadPart(host, result, found) for machine, host, result, found in rows}
 
+    def forget_spreads(self, before: datetime) -> int:
+        """Those made before then whose askers never came to forget them; how many there were."""
+        with self._transaction() as connection:
+            return connection.execute(delete(spreads).where(spreads.c.made_at < before)).rowcount
+
     def end_spread(self, spread_id: str) -> None:
         """Forget it: what it came to is with whoever asked for it."""
         with self._transaction() as connection:

@@ -6,6 +6,7 @@ from db import query
 from db.ingest import Ingested, Refusal, ingest
 from db.judging_store import JudgingStore
 from db.query import Night
+from db.rollups import raw_dropped
 from db.spreads import SpreadStore
 from nightbench.record import KitRecord, Record, RunStarted
 
@@ -37,6 +38,11 @@ class Store(SpreadStore, JudgingStore):
         """How a run began; ``None`` where it is unknown, or its own record was lost."""
         found = self.records(run_id, RunStarted)
         return next((record for record in found if isinstance(record, RunStarted)), None)
+
+    def was_retired(self, run_id: str) -> bool:
+        """Whether its timed cells were dropped by age; its trends stay."""
+        with self._transaction() as connection:
+            return bool(raw_dropped(connection, [run_id]))
 
     def kit(self, run_id: str, server: str) -> KitRecord | None:
         """What a server was made of in one run; ``None`` where that was not kept."""

@@ -1,8 +1,10 @@
 """The whole night as a Prefect flow."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -10,9 +12,11 @@ from uuid import UUID
 
 from prefect import State, flow, states, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 
+from db.store import Store
 from flows.artifacts import PrefectProgress, publish
 from flows.benchmark import BODY, benchmark
 from flows.cancellation import CancelWatch
@@ -28,7 +32,7 @@ from flows.steps import bare_steps
 from flows.turn import turn
 from launch.environment import Environment
 from nightbench.changes import Changes
-from nightbench.errors import DeploymentError, UsageError
+from nightbench.errors import DeploymentError, NightbenchError, UsageError
 from nightbench.judge.night import Suspect
 from nightbench.plan import Cell, Export, Replicate
 from nightbench.record import ConfirmationRecord
@@ -50,6 +54,9 @@ REQUEST: ContextVar[Request | None] = ContextVar("request", default=None)
 """A run that whoever calls the flow from this process has made already; the parameters say the same."""
 LISTENER: ContextVar[Progress | None] = ContextVar("progress_listener", default=None)
 """A terminal that wants to follow a run started from this process."""
+
+_TOO_LATE = timedelta(hours=12)
+"""Half of a nightly schedule's gap."""
 
 T = TypeVar("T")
 
@@ -89,6 +96,8 @@ def nightly(
         seed: Shuffles the order of servers; empty: the suite's own.
         resume: The id of a run that was killed or cancelled; only its remaining cells are measured.
     """
+    if (due := _overdue()) is not None:
+        return states.Cancelled(message=f"was due at {due:%Y-%m-%d %H:%M} UTC, and no worker took it in time")
     changes = Changes(servers, models, formats, protocols, batches, rounds, duration_s)
     try:
         return _night(suite, changes, seed, resume)
@@ -97,6 +106,19 @@ def nightly(
     except UsageError as error:
         # The sentence is the whole message: a traceback would tell whoever filled in the form nothing more.
         return states.Failed(message=str(error))
+
+
+def _overdue() -> datetime | None:
+    """When a run of the schedule was due, if that is so long ago that it would be measured in another night's time.
+
+    Workers that come back after days find one for each night that nobody began.
+    """
+    with suppress(Exception), get_client(sync_client=True) as client:
+        run = client.read_flow_run(UUID(str(flow_run.id)))
+        due = run.expected_start_time
+        if run.auto_scheduled and due is not None and datetime.now(UTC) - due > _TOO_LATE:
+            return due
+    return None
 
 
 def _night(suite: str, changes: Changes, seed: int | None, resume: str | None) -> str:
@@ -111,15 +133,29 @@ def _night(suite: str, changes: Changes, seed: int | None, resume: str | None) -
         marked(settings, flow_run_id),
         CancelWatch(flow_run_id) as cancelled,
         turn(settings.machine, progress, cancelled),
-        open_store(settings) as store,
+        _store_or_spool(settings, progress) as store,
         opened(request, settings, catalog, store=store, progress=progress, should_stop=cancelled) as session,
     ):
         progress.begin(len(request.plan.cells))
         report = run_night(request.plan, prefect_steps(session, dressing, _page()))
         # A night that could not be judged has no message of its own; earlier ones may be waiting all the same.
-        dressing.attempt(lambda: send_waiting(settings, store))
+        if store is not None:
+            dressing.attempt(partial(send_waiting, settings, store))
         dressing.attempt(lambda: publish(night_so_far(session), report))
     return request.run_id
+
+
+@contextmanager
+def _store_or_spool(settings: Settings, progress: Progress) -> Iterator[Store | None]:
+    """The database; none where it is away as the night begins: the spool keeps what is measured meanwhile."""
+    try:
+        store = open_store(settings)
+    except NightbenchError as error:
+        progress.note(f"{error}; the results wait in the spool")
+        yield None
+        return
+    with store:
+        yield store
 
 
 def _page() -> str | None:

@@ -14,9 +14,11 @@ from flows.artifacts import PrefectProgress
 from flows.cancellation import CancelWatch
 from flows.marks import marked
 from flows.turn import turn
+from launch.device import exclusive
 from nightbench.errors import NightbenchError
 from nightbench.settings import Settings
 from nightbench.stopping import Stopped
+from tasks.opening import LOCK
 from tasks.spread import send_part
 from tasks.store import open_store
 
@@ -34,12 +36,14 @@ def load_part(spread_id: str, machine: int) -> State[None] | None:
         machine: Which part of it, from 0.
     """
     settings = Settings.from_environment()
-    flow_run_id = UUID(str(flow_run.id))
+    flow_run_id, progress = UUID(str(flow_run.id)), PrefectProgress()
     try:
         with (
             marked(settings, flow_run_id),
             CancelWatch(flow_run_id) as cancelled,
-            turn(settings.machine, PrefectProgress(), cancelled),
+            turn(settings.machine, progress, cancelled),
+            # A run outside Prefect measures under this lock alone.
+            exclusive(LOCK, lambda: progress.note("another run is measuring here; waiting for it to end"), cancelled),
             open_store(settings) as store,
         ):
             send_part(store, spread_id, machine, settings.machine, cancelled)

@@ -8,9 +8,11 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 from db.errors import DatabaseDown
 from db.spreads import SpreadPart, SpreadStore
@@ -25,6 +27,8 @@ from nightbench.stopping import Stopped, never
 
 __all__ = ["Spreading", "send_part"]
 
+T = TypeVar("T")
+
 _POLL_S = 0.2
 _START_LEAD_NS = 6_000_000_000
 """Between saying when to begin and beginning: for hearing of it, and for engines to start on a busy machine."""
@@ -32,7 +36,7 @@ _GATHER_S = 300.0
 """A machine whose last run lost its server keeps its slot for two minutes (`flows.turn`)."""
 _MARGIN_S = 60.0
 _OUTAGE_S = 300.0
-"""So long a part is kept for a database that does not answer."""
+"""So long a part waits for a database that does not answer."""
 
 
 class Spreading:
@@ -73,7 +77,9 @@ class Spreading:
         finally:
             for end in ends:
                 end()
-            self._store.end_spread(spread_id)
+            # What it came to is here; the rows of one that is forgotten go with the daily maintenance.
+            with suppress(DatabaseDown):
+                self._store.end_spread(spread_id)
 
     def _gather(self, spread_id: str, should_stop: Callable[[], bool]) -> None:
         found = self._until(lambda: self._all_there(spread_id), _GATHER_S, should_stop)
@@ -142,36 +148,42 @@ def send_part(
     It gets ready, waits for the others, sends, and leaves what it saw. `NightbenchError` where nobody waits for it any
     more; `Stopped` when told to stop.
     """
-    spread = store.spread(spread_id)
+    spread = _patiently(lambda: store.spread(spread_id))
     with TemporaryDirectory(prefix="nightbench-spread-") as name:
         folder = Path(name)
         job = replace(
             job_from_json(json.dumps(spread.job).encode()), pool=folder / "pool.npz", samples=folder / "samples.npz"
         )
         job.pool.write_bytes(spread.pool)
-        store.join_spread(spread_id, machine, host)
+        _patiently(lambda: store.join_spread(spread_id, machine, host))
         start_at_ns = _told(store, spread_id, should_stop)
         result = run_job(
             replace(job, part=Part(machine, spread.machines, start_at_ns)), should_stop, workdir_root=folder
         )
         samples = job.samples.read_bytes() if job.samples.exists() else None
-    _leave(store, spread_id, machine, result, samples)
+    told = json.loads(result_to_json(result))
+    _patiently(lambda: store.put_part(spread_id, machine, told, samples))
 
 
 def _told(store: SpreadStore, spread_id: str, should_stop: Callable[[], bool]) -> int:
-    """When to begin. `NightbenchError` once the load is over without having begun."""
-    while (start_at_ns := store.spread(spread_id).start_at_ns) is None:
+    """When to begin. `NightbenchError` once the load is over without having begun, or nobody is there to say."""
+    deadline = time.monotonic() + _GATHER_S + _MARGIN_S
+    while time.monotonic() < deadline:
+        with suppress(DatabaseDown):
+            if (start_at_ns := store.spread(spread_id).start_at_ns) is not None:
+                return start_at_ns
         if should_stop():
             raise Stopped("measuring was stopped")
         time.sleep(_POLL_S)
-    return start_at_ns
+    raise NightbenchError(f"load {spread_id}: nobody said when to begin; whoever asked for it is gone")
 
 
-def _leave(store: SpreadStore, spread_id: str, machine: int, result: JobResult, samples: bytes | None) -> None:
+def _patiently(call: Callable[[], T]) -> T:
+    """What ``call`` gives, once the database answers it."""
     deadline = time.monotonic() + _OUTAGE_S
     while True:
         try:
-            return store.put_part(spread_id, machine, json.loads(result_to_json(result)), samples)
+            return call()
         except DatabaseDown:
             if time.monotonic() > deadline:
                 raise

@@ -32,7 +32,13 @@ def records_of(run: str, settings: Settings, console: Console) -> list[Record]:
 
 
 def whole_records(store: Store, run_id: str) -> list[Record]:
-    """A run's records; `UsageError` where its own, without which nothing can be said of the rest, is not among them."""
+    """A run's records; `UsageError` where its own, without which nothing can be said of the rest, is not among them, or
+    its timed cells were dropped by age."""
+    if store.was_retired(run_id):
+        raise UsageError(
+            f"run: the timed cells of {run_id} were dropped by age; its trends stay in the dashboards, and the rest is "
+            "in a backup from before"
+        )
     records = store.records(run_id)
     if not any(isinstance(record, RunStarted) for record in records):
         raise UsageError(f"run: the beginning of {run_id} is not stored; `nightbench ingest` brings in what is spooled")

@@ -13,6 +13,8 @@ from db.maintenance import maintain
 from db.months import make_months, month_of, months_from, months_of
 from db.retention import Keep
 from db.store import Store
+from flows.commands.common import whole_records
+from nightbench.errors import UsageError
 from nightbench.figures import Estimate
 from nightbench.judge.series import Metric, NightPoint, SeriesKey
 from nightbench.record import MeasurementRecord, MissingRecord, Record, RunFinished, RunStarted
@@ -142,6 +144,15 @@ def test_what_is_too_old_goes_and_its_roll_ups_stay(store: Store, night: Night) 
     assert _rows(store, "SELECT * FROM series_trend") == trend
     assert _rows(store, status) == was
     assert _rows(store, "SELECT run_id FROM night_status WHERE raw_dropped") == [(OLD,)]
+
+
+def test_a_night_without_its_cells_is_no_night_of_missing_ones(store: Store, night: Night) -> None:
+    store.ingest(night(OLD))
+    assert not store.was_retired(OLD)
+    assert whole_records(store, OLD)
+    maintain(store, NOW, Keep(None, 365))
+    with pytest.raises(UsageError, match="were dropped by age"):
+        whole_records(store, OLD)
 
 
 def test_an_old_spool_does_not_bring_back_what_was_dropped(store: Store, night: Night) -> None:

@@ -1,5 +1,7 @@
 """Where machines that share a load meet."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from db.store import Store
@@ -33,3 +35,11 @@ def test_a_load_that_is_over_is_forgotten_with_its_parts(store: Store) -> None:
     # Whoever comes late leaves nothing behind.
     store.put_part("a1", 0, {}, b"late")
     assert store.spread_parts("a1") == {}
+
+
+def test_loads_that_nobody_ended_are_forgotten_in_time(store: Store) -> None:
+    store.begin_spread("a1", 1, {}, b"")
+    assert store.forget_spreads(datetime.now(UTC) - timedelta(days=1)) == 0
+    assert store.forget_spreads(datetime.now(UTC) + timedelta(days=1)) == 1
+    with pytest.raises(NightbenchError, match="is over"):
+        store.spread("a1")

@@ -4,14 +4,17 @@ Left out is what is another matter there: whom it listens to (the launcher's own
 which file its output goes to.
 """
 
+import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
+from launch.container import spoken
 from launch.docker import DockerLauncher
 from launch.engine import Engine, engine
 from launch.environment import Environment, pinned_version
@@ -52,7 +55,13 @@ __all__ = [
     "test_what_goes_wrong_stands_in_our_log",
 ]
 
-SPECS = {name: discover()[name] for name in ("fastapi", "flask", "onnxruntime", "triton")}
+NAMES = ("fastapi", "flask", "onnxruntime", "triton")
+# Of what they speak as processes, what their containers may speak to whoever runs these tests.
+SPECS = {
+    name: replace(spec, protocols=spoken(spec.protocols, os.getuid()))
+    for name, spec in discover().items()
+    if name in NAMES
+}
 
 
 class Contained(Subject):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import httpx
 import psutil
 
 from db import spool
-from nightbench.record import MeasurementRecord
+from nightbench.record import MeasurementRecord, RunStarted
 from tests.flows.conftest import Bench
 
 _START = """
@@ -93,13 +94,14 @@ class Works:
 
     def measuring(self, flow_run_id: str) -> str:
         """The run id of what that flow run measures, once one of its cells has been measured."""
-        known = self._spooled()
 
         def look() -> str | None:
-            for run_id, path in self._spooled().items():
+            begun = self.run(flow_run_id)["start_time"]
+            for run_id, path in self._spooled().items() if begun else ():
                 records = spool.read(path).records
-                fresh = run_id not in known or self.run(flow_run_id)["state_type"] == "RUNNING"
-                if fresh and any(isinstance(each, MeasurementRecord) for each in records):
+                starts = [each.started_at for each in records if isinstance(each, RunStarted)]
+                own = any(start >= datetime.fromisoformat(begun) for start in starts)
+                if own and any(isinstance(each, MeasurementRecord) for each in records):
                     return run_id
             return None
 

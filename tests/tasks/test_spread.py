@@ -1,5 +1,6 @@
 """Machines that share a load: who is waited for, what a missing one costs, and what comes of all their parts."""
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import tasks.spread as module
 from db.errors import DatabaseDown
 from db.spreads import Spread, SpreadPart, SpreadStore
 from loadgen.arrivals import offsets_ns
+from loadgen.codec_json import job_to_json
 from loadgen.job import Job
 from nightbench.errors import NightbenchError, UsageError
 from nightbench.load import Arrival, ClosedLoop, OpenLoop
@@ -32,11 +34,13 @@ class Table:
         self.spreads: dict[str, Spread] = {}
         self.parts: dict[int, SpreadPart] = {}
         self.outages = 0
+        self.down_at_the_end = False
 
     def begin_spread(self, spread_id: str, machines: int, job: Mapping[str, Any], pool: bytes) -> None:
         self.spreads[spread_id] = Spread(machines, job, pool, None)
 
     def spread(self, spread_id: str) -> Spread:
+        self._answer()
         try:
             return self.spreads[spread_id]
         except KeyError:
@@ -50,19 +54,22 @@ class Table:
         self.spreads[spread_id] = Spread(spread.machines, spread.job, spread.pool, start_at_ns)
 
     def put_part(self, spread_id: str, machine: int, result: Mapping[str, Any], samples: bytes | None) -> None:
-        if self.outages:
-            self.outages -= 1
-            raise DatabaseDown("away")
+        self._answer()
         self.parts[machine] = SpreadPart(self.parts[machine].host, result, samples)
 
     def spread_parts(self, spread_id: str, *, whole: bool = False) -> dict[int, SpreadPart]:
-        if self.outages:
-            self.outages -= 1
-            raise DatabaseDown("away")
+        self._answer()
         return dict(self.parts)
 
     def end_spread(self, spread_id: str) -> None:
+        if self.down_at_the_end:
+            raise DatabaseDown("away")
         del self.spreads[spread_id]
+
+    def _answer(self) -> None:
+        if self.outages:
+            self.outages -= 1
+            raise DatabaseDown("away")
 
 
 class Machines:
@@ -157,6 +164,28 @@ def test_a_database_that_is_away_for_a_while_costs_nothing(
         workers.join()
     assert result.error is None
     assert result.requests == len(server.bodies)
+
+
+def test_a_database_that_is_away_at_the_end_takes_nothing_of_what_was_measured(
+    table: Table, job: Callable[..., Job]
+) -> None:
+    table.down_at_the_end = True
+    workers = Machines(table, ["amber", "birch"])
+    with FakeServer() as server:
+        result = spreading(table, 2, workers.start)(job(server.port))
+        workers.join()
+    assert result.error is None
+    assert result.requests == len(server.bodies)
+
+
+def test_a_part_waits_for_nobody_who_is_gone(
+    table: Table, job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_GATHER_S", 0.3)
+    monkeypatch.setattr(module, "_MARGIN_S", 0.0)
+    table.begin_spread("a1", 2, json.loads(job_to_json(job(1))), job(1).pool.read_bytes())
+    with pytest.raises(NightbenchError, match="nobody said when to begin"):
+        send_part(cast("SpreadStore", table), "a1", 0, "amber")
 
 
 def test_a_machine_that_does_not_come_is_a_sentence(
