@@ -10,8 +10,10 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.responses import HTMLResponse
 
+from api.backlog import Waiting
 from api.docs_page import docs_page
 from api.guard import Gate
+from api.key_memory import KeyMemory
 from api.middleware import Entrance
 from api.problems import Problem, answer_problems
 from api.progress import SpoolWatch
@@ -57,10 +59,11 @@ def create_app(services: Services, limits: Limits | None = None) -> FastAPI:
     registry = CollectorRegistry()
     app.state.services = services
     app.state.gate = Gate(limits)
-    app.state.known_keys = {}
+    app.state.keys = KeyMemory()
     app.state.registry = registry
     app.state.watch = SpoolWatch(services.spool)
-    registry.register(RunMetrics(services.store, app.state.watch))
+    app.state.waiting = Waiting(services.spool, app.state.watch, services.store.ends)
+    registry.register(RunMetrics(services.store, app.state.watch, app.state.waiting))
     for each in (catalog, nights, status, benchmark, inference, keys):
         app.include_router(each.router)
     app.include_router(status.prometheus)

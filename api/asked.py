@@ -155,7 +155,7 @@ class InferenceAsked(_Strict):
     disturb: bool = Field(
         default=False,
         strict=True,
-        description="Ask deployments that a run is measuring. What it measures meanwhile may be spoiled.",
+        description="Ask while a run goes on on this machine. What it measures meanwhile may be spoiled.",
     )
 
 

@@ -18,9 +18,10 @@ from limits.strategies import MovingWindowRateLimiter
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from api.key_memory import KeyMemory
 from api.services import Limits, Services
 from db.errors import DatabaseDown
-from nightbench.access import Actor, ApiKey, Role, digest
+from nightbench.access import Actor, ApiKey, Role
 
 __all__ = ["Gate", "actor_of", "caller", "guarded", "services_of"]
 
@@ -54,7 +55,9 @@ class Gate:
         self._count(self._of_key, key.key_id, "with this key")
 
     def count_wrong_key(self, address: str) -> None:
-        """Nobody finds a key by guessing; but each guess asks the database."""
+        """Nobody finds a key by guessing; but each new guess asks the database, once (`api.key_memory`), and no more
+        often than an address may ask at all. Keys not seen before are not refused unasked: one caller with wrong ones
+        would lock out all that share its address."""
         self._count(self._wrong_keys, _host(address), "with wrong keys from your address")
 
     def _count(self, limit: _Counted, who: str, of_what: str) -> None:
@@ -145,17 +148,16 @@ def _admit(request: Request, role: Role, in_outages: bool) -> ApiKey:
 
 
 def _find(request: Request, secret: str, in_outages: bool) -> ApiKey | None:
-    known: dict[str, ApiKey] = request.app.state.known_keys
+    memory: KeyMemory = request.app.state.keys
+    if memory.is_wrong(secret):
+        return None
     try:
         key = services_of(request).store.find_key(secret, datetime.now(UTC))
     except DatabaseDown:
-        if in_outages and digest(secret) in known:
-            return known[digest(secret)]
+        if in_outages and (known := memory.good(secret)):
+            return known
         raise
-    if key is None:
-        known.pop(digest(secret), None)
-    else:
-        known[digest(secret)] = key
+    memory.found(secret, key)
     return key
 
 

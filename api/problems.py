@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from db.errors import DatabaseDown
-from nightbench.access import Conflict, NotFound
+from nightbench.access import Conflict, Forbidden, NotFound
 from nightbench.errors import NightbenchError, UsageError
 
 __all__ = ["MEDIA_TYPE", "Problem", "Unavailable", "answer_problems", "problem", "problems"]
@@ -88,7 +88,12 @@ _OWN_WORDS = {
     "Not Found": "there is nothing at this path; GET /docs says what there is",
     "Method Not Allowed": "this path is not asked so; GET /docs says how",
 }
-_STATUS: Mapping[type[NightbenchError], int] = {NotFound: 404, Conflict: 409, UsageError: 400}
+_STATUS: Mapping[type[NightbenchError], int] = {
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    UsageError: 400,
+}
 
 
 def _methods(app: FastAPI, request: Request) -> list[str]:

@@ -1,4 +1,4 @@
-"""The spool as seen from outside: how far the runs that go on here have come, and what waits to be stored.
+"""The spool as seen from outside: how far the runs that go on here have come.
 
 Nobody who measures is asked, and no lock of theirs is touched: only what a run has put on disk since the last look is
 read, and the kernel's own list says which files are being written.
@@ -9,13 +9,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from nightbench.errors import NightbenchError
 from nightbench.record import RunStarted, decode
 
-__all__ = ["Backlog", "RunProgress", "SpoolWatch"]
+__all__ = ["RunProgress", "SpoolWatch"]
 
 # As `db.spool` writes lines and `nightbench.record.encode` the fields of records: in their order, the kind last.
 _CELL = re.compile(rb'\{"crc":"[0-9a-f]{8}","record":\{"run_id":"[^"]*","cell_id":"([^"]*)"')
@@ -33,16 +33,6 @@ class RunProgress:
     planned: int
     measured: int
     missing: int
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """What lies in the spool: of runs that go on, were cut short, or have not reached the database."""
-
-    files: int
-    size_bytes: int
-    oldest_at: datetime | None
-    """When the file that was left alone for longest was last written."""
 
 
 @dataclass(slots=True)
@@ -77,7 +67,7 @@ class SpoolWatch:
     def running(self) -> list[RunProgress]:
         """The runs that this machine's processes are writing, by their ids."""
         with self._alone:
-            written = self._written()
+            written = self.being_written()
             self._tails = {inode: tail for inode, tail in self._tails.items() if inode in written}
             for inode, path in written.items():
                 with suppress(OSError):
@@ -85,16 +75,7 @@ class SpoolWatch:
             found = [_progress(tail) for tail in self._tails.values()]
         return sorted((each for each in found if each is not None), key=lambda each: each.run_id)
 
-    def backlog(self) -> Backlog:
-        sizes, times = [], []
-        for path in self._folder.glob("*.jsonl"):
-            with suppress(OSError):
-                status = path.stat()
-                sizes.append(status.st_size)
-                times.append(status.st_mtime)
-        return Backlog(len(sizes), sum(sizes), datetime.fromtimestamp(min(times), UTC) if times else None)
-
-    def _written(self) -> dict[int, Path]:
+    def being_written(self) -> dict[int, Path]:
         """The files with an exclusive lock on them, by inode (proc_locks(5)). Asking by a lock of our own could make a
         run fail that opens its file at that very moment."""
         try:

@@ -11,7 +11,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from api.backlog import Waiting
 from api.progress import SpoolWatch
+from db.api_reads import GoodNight
 from db.api_store import ApiStore
 from db.query import Night
 from nightbench.errors import NightbenchError
@@ -25,9 +27,10 @@ STATUSES = ("completed", "failed", "cancelled", "unfinished")
 class RunMetrics(Collector):
     """A collector of `prometheus_client`."""
 
-    def __init__(self, store: ApiStore, watch: SpoolWatch) -> None:
+    def __init__(self, store: ApiStore, watch: SpoolWatch, waiting: Waiting) -> None:
         self._store = store
         self._watch = watch
+        self._waiting = waiting
 
     def describe(self) -> Iterator[Metric]:
         """Nothing is known beforehand, and registering must not ask the database."""
@@ -48,29 +51,35 @@ class RunMetrics(Collector):
         yield _of_suites("last_run_timestamp_seconds", "When the last run began.", newest, lambda n: _at(n.started_at))
         took = "How long the last run took; of one that has no end yet, until now."
         yield _of_suites("last_run_duration_seconds", took, newest, _duration_s)
-        status = [((n.suite, each), float((n.status or "unfinished") == each)) for n in newest for each in STATUSES]
-        yield _gauge("last_run_status", "1 for the status of the last run.", ["suite", "status"], status)
+        status = [
+            ((*_place(night), each), float((night.status or "unfinished") == each))
+            for night in newest
+            for each in STATUSES
+        ]
+        yield _gauge("last_run_status", "1 for the status of the last run.", [*_PLACE, "status"], status)
         cells = [
-            ((night.suite, state), float(getattr(night, state)))
+            ((*_place(night), state), float(getattr(night, state)))
             for night in newest
             for state in ("planned", "measured", "missing", "doubted")
         ]
         counted = "Cells of the last run; the doubted are among the measured."
-        yield _gauge("last_run_cells", counted, ["suite", "state"], cells)
-        good = [((suite,), _at(at)) for suite, at in self._store.newest_good().items()]
+        yield _gauge("last_run_cells", counted, [*_PLACE, "state"], cells)
+        good = [(_place(night), _at(night.started_at)) for night in self._store.newest_good()]
         help_text = "When the newest run began that completed with every planned cell measured."
-        yield _gauge("newest_good_run_timestamp_seconds", help_text, ["suite"], good)
+        yield _gauge("newest_good_run_timestamp_seconds", help_text, _PLACE, good)
 
     def _of_alerts(self) -> Iterator[Metric]:
         alerts = [((kind.value,), float(number)) for kind, number in self._store.live_alerts().items()]
         yield _gauge("live_alerts", "Alerts that are open or acknowledged.", ["kind"], alerts)
 
     def _of_spool(self) -> Iterator[Metric]:
-        backlog = self._watch.backlog()
-        yield _gauge("spool_files", "Runs in the spool, those that go on among them.", [], [((), float(backlog.files))])
-        yield _gauge("spool_bytes", "Size of the spool.", [], [((), float(backlog.size_bytes))])
+        backlog = self._waiting.backlog()
+        yield _gauge(
+            "spool_files", "Runs not stored yet, those that go on among them.", [], [((), float(backlog.files))]
+        )
+        yield _gauge("spool_bytes", "Size of their files.", [], [((), float(backlog.size_bytes))])
         oldest = [((), _at(backlog.oldest_at))] if backlog.oldest_at else []
-        left_alone = "When the oldest file of the spool was last written."
+        left_alone = "When the oldest of them was last written."
         yield _gauge("spool_oldest_timestamp_seconds", left_alone, [], oldest)
         cells = [
             ((run.suite, state), float(getattr(run, state)))
@@ -81,7 +90,15 @@ class RunMetrics(Collector):
 
 
 def _of_suites(name: str, words: str, nights: Sequence[Night], figure: Callable[[Night], float]) -> Metric:
-    return _gauge(name, words, ["suite"], [((night.suite,), figure(night)) for night in nights])
+    return _gauge(name, words, _PLACE, [(_place(night), figure(night)) for night in nights])
+
+
+_PLACE = ["suite", "hardware"]
+"""Each kind of machine has nights of its own."""
+
+
+def _place(night: Night | GoodNight) -> tuple[str, str]:
+    return night.suite, night.hardware
 
 
 def _at(moment: datetime) -> float:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
@@ -12,44 +13,48 @@ from api.asked import InferenceAsked, ServerAsked
 from export import zoo
 from loadgen.protocols.base import Tensors
 from loadgen.target import Target
-from nightbench.access import Conflict, NotFound
+from nightbench.access import Forbidden, NotFound
 from nightbench.errors import ExportError, UsageError
 from nightbench.model import ModelSpec, TensorSpec
 from nightbench.server import Endpoint, Protocol
 from tasks.live import Live
 
-__all__ = ["endpoints_of", "inputs_of"]
+__all__ = ["Ports", "endpoints_of", "inputs_of"]
 
 _NOT_OVER_A_WIRE = {Protocol.IN_PROCESS, Protocol.OPAQUE_HTTP}
 _OWN_PATH = {each for each in Protocol if each.startswith(("kserve-http", "kserve-grpc")) or each.endswith("-grpc")}
 """Protocols whose path is fixed."""
 
 
-def endpoints_of(
-    asked: InferenceAsked, model: ModelSpec, live: Sequence[Live], own_ports: Collection[int]
-) -> dict[str, Endpoint]:
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Which of this machine's ports may be asked by a url."""
+
+    own: Collection[int]
+    """Of our own services: nobody's."""
+    open: Collection[int] | None
+    """Beside those of deployments that are up; ``None`` is every other."""
+
+
+def endpoints_of(asked: InferenceAsked, model: ModelSpec, live: Sequence[Live], ports: Ports) -> dict[str, Endpoint]:
     """Each server's endpoint by what its answer is called.
 
     Raises:
         NotFound: a deployment is not up.
-        Conflict: a run is measuring one of them, and nobody said that it may be disturbed.
+        Forbidden: what listens at a url need not be an inference server, and the caller is no admin.
         UsageError: what is given does not name a server that may be asked.
     """
     found: dict[str, Endpoint] = {}
     for number, server in enumerate(asked.servers):
         where = f"servers.{number}"
         name, endpoint = (
-            _deployed(server, model, live, where) if server.url is None else _external(server, model, own_ports, where)
+            _deployed(server, model, live, where)
+            if server.url is None
+            else _external(server, model, live, ports, where)
         )
         if name in found:
             raise UsageError(f"{where}.name: two answers would be called {name!r}; give each a name of its own")
         found[name] = endpoint
-        measured = next((each for each in live if _is_of(endpoint, each)), None)
-        if measured is not None and not asked.disturb:
-            raise Conflict(
-                f"{where}: run {measured.run_id} is measuring {measured.deployment_id}, and to ask it may spoil its "
-                "figures; wait for the run's end, or send 'disturb': true"
-            )
     return found
 
 
@@ -72,7 +77,9 @@ def _deployed(server: ServerAsked, model: ModelSpec, live: Sequence[Live], where
     return server.name or up.server, up.endpoints[protocol]
 
 
-def _external(server: ServerAsked, model: ModelSpec, own_ports: Collection[int], where: str) -> tuple[str, Endpoint]:
+def _external(
+    server: ServerAsked, model: ModelSpec, live: Sequence[Live], ports: Ports, where: str
+) -> tuple[str, Endpoint]:
     if server.deployment is not None:
         raise UsageError(f"{where}: a deployment and a url are two servers; give one")
     if server.protocol is None or server.protocol in _NOT_OVER_A_WIRE:
@@ -85,8 +92,14 @@ def _external(server: ServerAsked, model: ModelSpec, own_ports: Collection[int],
     host = "127.0.0.1" if target.host == "localhost" else target.host
     if not _is_loopback(host):
         raise UsageError(f"{where}.url: {target.host} is not this machine's loopback, and nothing else is asked")
-    if target.port in own_ports:
+    if target.port in ports.own:
         raise UsageError(f"{where}.url: port {target.port} is nightbench's own; give an inference server's")
+    if ports.open is not None and target.port not in ports.open and not _is_up(host, target.port, live):
+        # Anything may listen there that trusts its own machine, and would be sent what the caller likes.
+        raise Forbidden(
+            f"{where}.url: port {target.port} takes an admin's key: it is neither that of a deployment that is up, "
+            "nor within NIGHTBENCH_API_INFERENCE_PORTS"
+        )
     if target.path and server.protocol in _OWN_PATH:
         raise UsageError(f"{where}.url: {server.protocol} has a path of its own; leave {target.path!r} out")
     name = server.name or f"{host}:{target.port}"
@@ -100,8 +113,8 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _is_of(endpoint: Endpoint, live: Live) -> bool:
-    return any(each.port == endpoint.port for each in live.endpoints.values())
+def _is_up(host: str, port: int, live: Sequence[Live]) -> bool:
+    return any((host, port) == (each.host, each.port) for up in live for each in up.endpoints.values())
 
 
 def inputs_of(asked: InferenceAsked, model: ModelSpec) -> Tensors:

@@ -29,12 +29,14 @@ class Services:
 
     store: ApiStore
     catalog: Catalog
-    start_run: Callable[[str, Mapping[str, object]], str]
-    """Starts a suite's run with parameters; its flow run's id. Raises `UsageError` for what
-    cannot be started, `api.problems.Unavailable` where nobody is there to start it."""
+    start_run: Callable[[str, Mapping[str, object], str | None], str]
+    """Starts a suite's run with parameters; its flow run's id, which for the same idempotency key is the same one.
+    Raises `UsageError` for what cannot be started, `api.problems.Unavailable` where it is not known to be."""
     orchestrator_answers: Callable[[], bool]
     spool: Path
     live: Path
     """Where running deployments are announced (`tasks.live`)."""
     own_ports: Callable[[], frozenset[int]] = field(default=frozenset)
     """Ports of this machine on which our own services listen: nobody asks them for predictions."""
+    inference_ports: range = range(0)
+    """Ports of this machine on which nothing but inference servers listens: operators may ask any of them."""

@@ -8,6 +8,7 @@ from typing import Generic, Literal, TypeVar
 from pydantic import BaseModel, Field
 
 from api.ask import Answer
+from db.api_reads import GoodNight
 from db.query import Night
 from nightbench.access import ApiKey
 from nightbench.judge.alert import AlertKind
@@ -195,11 +196,12 @@ class Status:
     going_on: tuple[RunGoingOn, ...]
     """The runs of this machine's processes."""
     newest: tuple[Night, ...]
-    """The newest run of each suite."""
-    newest_good: Mapping[str, datetime]
-    """By suite, when the newest run began that completed with every planned cell measured."""
+    """The newest run of each suite on each kind of machine, of those that ran within 90 days."""
+    newest_good: tuple[GoodNight, ...]
+    """Of the same, the newest that completed with every planned cell measured."""
     live_alerts: Mapping[AlertKind, int]
     spool_files: int
+    """Of runs that are not stored yet, those that go on among them."""
     spool_bytes: int
 
 

@@ -4,12 +4,12 @@ A page goes on ``after`` the last row of the one before, by what that row is cal
 that is stored meanwhile neither repeats nor hides one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, func, select, text, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, Table, exists, func, literal, or_, select, tuple_
 
 from db.alert_tables import alerts
 from db.database import Database
@@ -25,8 +25,17 @@ from nightbench.figures import Doubt, Estimate, Reason
 from nightbench.judge.alert import AlertKind
 from nightbench.judge.series import Metric
 
-__all__ = ["MeasurementFilter", "ReadStore", "RunFilter", "SeriesFilter", "SeriesNight", "StoredMeasurement"]
+__all__ = [
+    "GoodNight",
+    "MeasurementFilter",
+    "ReadStore",
+    "RunFilter",
+    "SeriesFilter",
+    "SeriesNight",
+    "StoredMeasurement",
+]
 
+_RECENT = timedelta(days=90)
 _QUANTILES = ("p50", "p90", "p95", "p99")
 
 
@@ -123,6 +132,16 @@ class SeriesNight:
     doubts: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class GoodNight:
+    """The newest run of a suite on one kind of machine that completed with every planned cell measured."""
+
+    suite: str
+    hardware: str
+    run_id: str
+    started_at: datetime
+
+
 class ReadStore(Database):
     """Each method is one transaction. ``after`` names the last of the page before; `NotFound` if there is no such."""
 
@@ -148,17 +167,38 @@ class ReadStore(Database):
             return Night(*connection.execute(_nights().where(runs.c.run_id == run_id)).one())
 
     def newest_runs(self) -> list[Night]:
-        """The newest run of each suite, also one that is under way."""
-        newest = select(runs.c.suite, runs.c.run_id).distinct(runs.c.suite).where(runs.c.started_at.is_not(None))
-        ordered = newest.order_by(runs.c.suite, runs.c.started_at.desc(), runs.c.run_id.desc()).subquery()
-        query = _nights().join(ordered, ordered.c.run_id == runs.c.run_id).order_by(runs.c.suite)
+        """The newest run of each suite on each kind of machine, also one that is under way.
+
+        Suites are left out that had no run there in the last `_RECENT` before the newest of all: models of users' own
+        make suites without end. By the newest run and not by the clock, so that none vanishes when all stand still.
+        """
+        place = runs.c.suite, runs.c.hardware
+        newest = select(runs.c.run_id).distinct(*place).where(runs.c.started_at > _recent())
+        ordered = newest.order_by(*place, runs.c.started_at.desc(), runs.c.run_id.desc()).subquery()
+        query = _nights().join(ordered, ordered.c.run_id == runs.c.run_id).order_by(*place)
         with self._transaction() as connection:
             return [Night(*row) for row in connection.execute(query)]
 
-    def newest_good(self) -> dict[str, datetime]:
-        """By suite, when its newest good night began: completed, and every planned cell measured."""
+    def newest_good(self) -> list[GoodNight]:
+        """Of each suite and kind of machine that `newest_runs` has, the newest good night, however long ago."""
+        place = runs.c.suite, runs.c.hardware
+        recent = select(*place).where(runs.c.started_at > _recent()).distinct()
+        whole = ~exists().where(missing_cells.c.run_id == runs.c.run_id)
+        query = (
+            select(*place, runs.c.run_id, runs.c.started_at)
+            .distinct(*place)
+            .where(runs.c.status == "completed", runs.c.planned_cells > 0, whole, tuple_(*place).in_(recent))
+            .order_by(*place, runs.c.started_at.desc(), runs.c.run_id.desc())
+        )
         with self._transaction() as connection:
-            return dict(connection.execute(_NEWEST_GOOD).tuples().all())
+            return [GoodNight(*row) for row in connection.execute(query)]
+
+    def ends(self, run_ids: Collection[str]) -> dict[str, datetime | None]:
+        """Of those of these runs whose beginning or end is stored, when they ended; ``None`` if that is not."""
+        known = or_(runs.c.started_at.is_not(None), runs.c.finished_at.is_not(None))
+        query = select(runs.c.run_id, runs.c.finished_at).where(runs.c.run_id.in_(run_ids), known)
+        with self._transaction() as connection:
+            return dict(connection.execute(query).tuples().all())
 
     def live_alerts(self) -> dict[AlertKind, int]:
         """How many are open or acknowledged, by kind; every kind has its number."""
@@ -215,12 +255,10 @@ class ReadStore(Database):
             return [_series_night(dict(row._mapping)) for row in connection.execute(query.where(*conditions))]
 
 
-_NEWEST_GOOD = text("""
-SELECT suite, max(started_at) FROM runs
-WHERE status = 'completed' AND planned_cells > 0
-    AND NOT EXISTS (SELECT FROM missing_cells WHERE missing_cells.run_id = runs.run_id)
-GROUP BY suite
-""")
+def _recent() -> ColumnElement[datetime]:
+    """When what is recent begins. A run from the future, of a clock that is wrong, makes none of the others old."""
+    newest = select(func.max(runs.c.started_at)).scalar_subquery()
+    return func.least(newest, func.now()) - literal(_RECENT)
 
 
 def _started(connection: Connection, run_id: str, name: str = "after") -> datetime:

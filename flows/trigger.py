@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from nightbench.errors import NightbenchError, UsageError, nearest
 from nightbench.settings import Settings
@@ -15,15 +16,21 @@ if TYPE_CHECKING:
 __all__ = ["start_run"]
 
 
-def start_run(suite: str, parameters: Mapping[str, object], pool: str | None = None) -> str:
+def start_run(
+    suite: str, parameters: Mapping[str, object], pool: str | None = None, idempotency_key: str | None = None
+) -> str:
     """Ask for one run of ``suite``'s deployment, with ``parameters`` of the `nightly` flow in place of its defaults.
 
     ``pool`` says on which kind of machine, where several have the suite; by default this one's. Returns the id of the
     flow run, which may wait its turn. Prefect must be configured in this process
     (`flows.prefect_settings.configure`), or its settings be the user's own.
 
+    ``idempotency_key``: asked again with the same one, it is the same run. Prefect's client sends a request again by
+    itself when no answer comes, so that without one a key is made up here.
+
     Raises:
-        UsageError: no such deployment, a parameter that its form refuses, or no Prefect server that answers.
+        UsageError: no such deployment, or a parameter that its form refuses: nothing was started.
+        NightbenchError: Prefect does not answer; the sentence says whether there may be a run all the same.
     """
     import httpx
     from prefect.client.orchestration import get_client
@@ -34,18 +41,33 @@ def start_run(suite: str, parameters: Mapping[str, object], pool: str | None = N
 
     api_url = get_current_settings().api.url or ""
     if not answers(api_url):
-        raise UsageError(f"Prefect: {api_url or 'no server'} does not answer; `nightbench up` starts one")
+        raise NightbenchError(f"Prefect: {api_url or 'no server'} does not answer; `nightbench up` starts one")
+    asked_for = False
     try:
         with get_client(sync_client=True) as client:
             deployment = _deployment(client, suite, pool)
-            run = client.create_flow_run_from_deployment(deployment.id, parameters=dict(parameters))
+            asked_for = True
+            run = client.create_flow_run_from_deployment(
+                deployment.id, parameters=dict(parameters), idempotency_key=idempotency_key or str(uuid4())
+            )
     except PrefectHTTPStatusError as error:
-        if error.response.status_code in {409, 422}:
+        status = error.response.status_code
+        if asked_for and status in {409, 422}:
             raise UsageError(_sentence(error.response)) from error
-        raise NightbenchError(f"Prefect refused the run: {error.response.status_code}") from error
+        raise NightbenchError(_unknown(f"{api_url} answered {status}", asked_for and status >= 500)) from error
     except httpx.HTTPError as error:
-        raise UsageError(f"Prefect: {api_url} went away ({type(error).__name__}); try again") from error
+        raise NightbenchError(_unknown(f"{api_url} went away ({type(error).__name__})", asked_for)) from error
     return str(run.id)
+
+
+def _unknown(what: str, maybe: bool) -> str:
+    """``maybe``: the request was sent, and what became of it is not known."""
+    if not maybe:
+        return f"Prefect: {what}; nothing was started: try again"
+    return (
+        f"Prefect: {what}, and may have made the run before; ask again with the same idempotency key, "
+        "or look there first: another request is another run"
+    )
 
 
 def _deployment(client: "SyncPrefectClient", suite: str, pool: str | None) -> "DeploymentResponse":

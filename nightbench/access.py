@@ -25,6 +25,7 @@ __all__ = [
     "ApiKey",
     "AuditEntry",
     "Conflict",
+    "Forbidden",
     "NotFound",
     "Outcome",
     "Role",
@@ -46,6 +47,10 @@ class NotFound(UsageError):
 
 class Conflict(UsageError):
     """It stands against what is there already."""
+
+
+class Forbidden(UsageError):
+    """It takes another role."""
 
 
 class Role(StrEnum):

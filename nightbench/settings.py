@@ -35,6 +35,13 @@ def _port_range(env: Mapping[str, str], name: str) -> tuple[int, int] | None:
     return int(first), int(last)
 
 
+def _yes(env: Mapping[str, str], name: str) -> bool:
+    text = env.get(name) or "yes"
+    if text not in {"yes", "no"}:
+        raise UsageError(f"environment: {name}: {text!r} is neither 'yes' nor 'no'; write one of them")
+    return text == "yes"
+
+
 _CHANNEL = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
 
 
@@ -188,6 +195,10 @@ class Settings:
     """How often one key of the HTTP API may ask."""
     api_address_limit: str = "600/minute"
     """How often all keys of one address may."""
+    api_inference_ports: tuple[int, int] | None = None
+    """Ports of this machine that the HTTP API asks for predictions for operators; ``None`` takes ``server_ports``."""
+    shared_memory: bool = True
+    """Whether servers in containers may share memory with the load engine, by this machine's IPC namespace."""
     pool: str | None = None
     """The Prefect work pool of machines of this kind; ``None`` is named by what the machine has."""
     keep_telemetry_days: int | None = 180
@@ -222,11 +233,13 @@ class Settings:
             api_private_key=private_key,
             api_key_limit=_limit(env, "NIGHTBENCH_API_KEY_LIMIT", "120/minute"),
             api_address_limit=_limit(env, "NIGHTBENCH_API_ADDRESS_LIMIT", "600/minute"),
+            api_inference_ports=_port_range(env, "NIGHTBENCH_API_INFERENCE_PORTS"),
             image_base=_image(env, "NIGHTBENCH_IMAGE_BASE"),
             reader_password=env.get("NIGHTBENCH_READER_PASSWORD") or None,
             machine=_name(env, "NIGHTBENCH_MACHINE") or _host(),
             cron=env.get("NIGHTBENCH_CRON") or CRON,
             time_zone=_time_zone(env, "NIGHTBENCH_TIME_ZONE"),
+            shared_memory=_yes(env, "NIGHTBENCH_SHARED_MEMORY"),
             pool=_name(env, "NIGHTBENCH_POOL"),
             keep_telemetry_days=_days(env, "NIGHTBENCH_KEEP_TELEMETRY_DAYS", 180),
             keep_measurements_days=_days(env, "NIGHTBENCH_KEEP_MEASUREMENTS_DAYS", 1830),

@@ -23,13 +23,13 @@ prometheus = guarded(Role.VIEWER, prefix="", in_outages=True)
 def status(request: Request, services: Annotated[Services, Depends(services_of)]) -> Status:
     """What goes on, how the newest runs ended, what is wrong, and what waits to be stored."""
     store, watch = services.store, request.app.state.watch
-    backlog = watch.backlog()
+    backlog = request.app.state.waiting.backlog()
     return Status(
         version=version("nightbench"),
         orchestrator="up" if services.orchestrator_answers() else "down",
         going_on=tuple(RunGoingOn(**asdict(each)) for each in watch.running()),
         newest=tuple(store.newest_runs()),
-        newest_good=store.newest_good(),
+        newest_good=tuple(store.newest_good()),
         live_alerts=store.live_alerts(),
         spool_files=backlog.files,
         spool_bytes=backlog.size_bytes,

@@ -15,6 +15,7 @@ from flows.console import open_console
 from flows.prefect_settings import configure
 from flows.registry import load_catalog
 from flows.services import answers, running_prefect
+from nightbench.errors import NightbenchError, UsageError
 from nightbench.settings import Settings
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def services_for(settings: Settings, port: int) -> "Services":
     migrate(url)
 
     prefect = _Prefect(settings, os.environ.get("PREFECT_API_URL"))
+    first, last = settings.api_inference_ports or settings.server_ports or (0, -1)
     return Services(
         store=ApiStore(url),
         catalog=load_catalog(settings),
@@ -76,6 +78,7 @@ def services_for(settings: Settings, port: int) -> "Services":
         spool=settings.spool,
         live=live_folder(settings),
         own_ports=lambda: frozenset({port, *prefect.ports()}),
+        inference_ports=range(first, last + 1),
     )
 
 
@@ -99,7 +102,7 @@ class _Prefect:
         port = urlsplit(self.address() or "").port
         return {port} if port else set()
 
-    def start(self, suite: str, parameters: Mapping[str, object]) -> str:
+    def start(self, suite: str, parameters: Mapping[str, object], idempotency_key: str | None) -> str:
         """Implements `api.services.Services.start_run`."""
         from api.problems import Unavailable
 
@@ -113,4 +116,9 @@ class _Prefect:
 
         # Prefect read its settings once; this server may have come up since.
         with temporary_settings({PREFECT_API_URL: address}):
-            return start_run(suite, parameters)
+            try:
+                return start_run(suite, parameters, idempotency_key=idempotency_key)
+            except UsageError:
+                raise
+            except NightbenchError as error:
+                raise Unavailable(str(error)) from error

@@ -63,13 +63,13 @@ def _median(spans: Sequence[timedelta]) -> timedelta:
     return timedelta(seconds=median(span.total_seconds() for span in spans))
 
 
-def missing_night(suite: str, runs: Sequence[Ran], now: datetime, due: datetime | None = None) -> Finding | None:
-    """That the suite's next night is overdue, or that its last one began and came to no end.
+def missing_night(subject: str, runs: Sequence[Ran], now: datetime, due: datetime | None = None) -> Finding | None:
+    """That the next night of a suite is overdue, or that its last one began and came to no end.
 
-    ``runs`` are the suite's, in any order. ``due`` is when a schedule says that the next one begins after the last
-    completed one; without it the suite's own habit says so (`next_due`). It is overdue by more than half the interval,
-    so that a night that begins late, or takes long, is none. A run that was cancelled was cancelled by somebody, who
-    knows; it counts as having begun.
+    ``runs`` are those of the suite on one kind of machine, in any order; ``subject`` says which. ``due`` is when a
+    schedule says that the next one begins after the last completed one; without it their own habit says so
+    (`next_due`). It is overdue by more than half the interval, so that a night that begins late, or takes long, is
+    none. A run that was cancelled was cancelled by somebody, who knows; it counts as having begun.
     """
     runs = sorted(runs, key=lambda run: run.started_at)
     completed = [run for run in runs if run.status == "completed"]
@@ -90,7 +90,7 @@ def missing_night(suite: str, runs: Sequence[Ran], now: datetime, due: datetime 
         f"It was due at {due:%Y-%m-%d %H:%M %Z}, {number(late, 0 if late >= 2 else 1)} h ago; "
         f"the last one to complete is {last.run_id}."
     )
-    return Finding(AlertKind.MISSING_NIGHT, suite, f"{suite}: {_what(since)}", detail)
+    return Finding(AlertKind.MISSING_NIGHT, subject, f"{subject}: {_what(since)}", detail)
 
 
 def _may_still_run(run: Ran, completed: Sequence[Ran], now: datetime) -> bool:

@@ -78,15 +78,20 @@ class Starter:
     """Stands for Prefect: remembers what was started."""
 
     started: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    keys: list[str | None] = field(default_factory=list)
+    """Of each request, also of those that started nothing again."""
     fails: Exception | None = None
 
-    def __call__(self, suite: str, parameters: Mapping[str, object]) -> str:
+    def __call__(self, suite: str, parameters: Mapping[str, object], idempotency_key: str | None = None) -> str:
         if self.fails is not None:
             raise self.fails
         if suite not in {"smoke", "nightly"}:
             raise UsageError(f"suite {suite!r}: has no deployment; known: nightly, smoke")
-        self.started.append((suite, dict(parameters)))
-        return f"flow-{len(self.started)}"
+        self.keys.append(idempotency_key)
+        if idempotency_key is None or self.keys.count(idempotency_key) == 1:
+            self.started.append((suite, dict(parameters)))
+            return f"flow-{len(self.started)}"
+        return f"flow-{list(dict.fromkeys(self.keys)).index(idempotency_key) + 1}"
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,7 @@ def new_site(url: str, tmp_path: Path, servers: Mapping[str, ServerSpec]) -> Ite
     """Makes an app with limits of its own."""
     stores: list[ApiStore] = []
 
-    def make(limits: Limits = MANY) -> Site:
+    def make(limits: Limits = MANY, ports: tuple[int, int] = (1, 65536)) -> Site:
         store, starter = ApiStore(url), Starter()
         stores.append(store)
         services = Services(
@@ -133,6 +138,7 @@ def new_site(url: str, tmp_path: Path, servers: Mapping[str, ServerSpec]) -> Ite
             spool=tmp_path / "spool",
             live=tmp_path / "live",
             own_ports=lambda: frozenset({4200}),
+            inference_ports=range(*ports),
         )
         (tmp_path / "spool").mkdir(exist_ok=True)
         keys = {role: store.add_key(f"a-{role}", role, OWNER, NOW)[1] for role in Role}

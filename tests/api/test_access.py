@@ -1,12 +1,14 @@
 """Who is let in, how often, and what stays on record of it."""
 
+from datetime import datetime
 from typing import Any
 
 import pytest
 
+from api.key_memory import KeyMemory
 from api.services import Limits
-from nightbench.access import Outcome, Role
-from tests.api.conftest import NewSite, Site
+from nightbench.access import ApiKey, Outcome, Role
+from tests.api.conftest import NOW, NewSite, Site
 
 READS = ["models", "servers", "runs", "runs/night-1", "measurements", "metrics", "status"]
 CHANGES: list[tuple[str, str, Any, Role]] = [
@@ -108,6 +110,38 @@ def test_wrong_keys_are_counted_and_good_ones_still_work(new_site: NewSite) -> N
     wrong = {"Authorization": "Bearer wrong"}
     assert [site.client.get("/api/v1/models", headers=wrong).status_code for _ in range(3)] == [401, 401, 429]
     assert site.ask("/api/v1/models", Role.VIEWER)[0] == 200
+
+
+def test_a_wrong_key_asks_the_database_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    find = site.store.find_key
+
+    def counted(secret: str, now: datetime) -> ApiKey | None:
+        asked.append(secret)
+        return find(secret, now)
+
+    monkeypatch.setattr(site.store, "find_key", counted)
+    wrong = "nb_0123456789_" + "A" * 43
+    for _ in range(5):
+        answer = site.client.get("/api/v1/models", headers={"Authorization": f"Bearer {wrong}"})
+        assert answer.status_code == 401
+    assert asked == [wrong]
+    assert site.ask("/api/v1/models", Role.VIEWER)[0] == 200
+
+
+def test_what_was_wrong_is_forgotten_after_a_while_and_what_is_revoked_is_wrong() -> None:
+    now_s = [0.0]
+    memory = KeyMemory(lambda: now_s[0])
+    key = ApiKey("0123456789", "a", Role.VIEWER, NOW, "tests")
+    memory.found("a", key)
+    assert (memory.good("a"), memory.is_wrong("a")) == (key, False)
+    memory.found("a", None)
+    assert (memory.good("a"), memory.is_wrong("a")) == (None, True)
+    now_s[0] = 60
+    assert not memory.is_wrong("a")
+    for number in range(5000):
+        memory.found(f"wrong {number}", None)
+    assert (memory.is_wrong("wrong 0"), memory.is_wrong("wrong 4999")) == (False, True)
 
 
 def test_an_unread_body_is_not_taken_in(new_site: NewSite) -> None:

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from api import ask
+from db.spool import Spool
 from export import zoo
 from launch.labels import Owner
 from nightbench.access import Outcome, Role
 from nightbench.model import Format, Precision
 from nightbench.server import Endpoint, Protocol
 from tasks.live import Live, announced, live_deployments
-from tests.api.conftest import Site
+from tests.api.conftest import NewSite, Site
+from tests.db.conftest import make_night
 
 MODEL = zoo.models()["tiny_cnn"]
 (INPUT,), (OUTPUT,) = MODEL.inputs, MODEL.outputs
@@ -188,7 +190,12 @@ def test_a_deployment_of_a_run_is_listed_and_asked_only_by_those_who_mean_it(sit
         for choice in (by_deployment, by_url):
             status, body = compare(site, choice)
             assert (status, "run night-1 is measuring" in body["detail"]) == (409, True)
-        assert server.asked == []
+        # Any other server, too, takes time of the processors that the run measures on.
+        other = serve()
+        status, body = compare(site, at(other))
+        assert (status, "run night-1 is measuring on this machine" in body["detail"]) == (409, True)
+        assert server.asked == other.asked == []
+        assert site.store.audit(1)[0].outcome is Outcome.REFUSED
         status, body = compare(site, by_deployment, disturb=True)
         assert (status, body["answers"][0]["server"], body["answers"][0]["outcome"]) == (200, "fastapi", "ok")
         assert site.store.audit(1)[0].what["disturb"] is True
@@ -196,6 +203,39 @@ def test_a_deployment_of_a_run_is_listed_and_asked_only_by_those_who_mean_it(sit
         assert (status, "serves tiny_cnn, not resnet50" in body["detail"]) == (400, True)
     assert compare(site, by_deployment, disturb=True)[0] == 404
     assert live_deployments(site.services.live) == []
+
+
+def test_a_run_between_two_of_its_deployments_is_not_disturbed_either(site: Site, serve: Any) -> None:
+    server = serve()
+    with Spool.open(site.services.spool, "night-7") as spool:
+        spool.append(make_night("night-7", cells=3)[0])
+        status, body = compare(site, at(server))
+        assert (status, "run night-7 is measuring" in body["detail"]) == (409, True)
+        assert server.asked == []
+        assert compare(site, at(server), disturb=True)[0] == 200
+    assert compare(site, at(server))[0] == 200
+
+
+def test_operators_ask_no_port_that_anything_may_listen_on(new_site: NewSite, serve: Any) -> None:
+    server = serve()
+    port = server.server_port
+    site = new_site(ports=(port, port))
+    status, body = compare(site, at(server))
+    assert (status, f"port {port} takes an admin's key" in body["detail"]) == (403, True), body
+    assert (server.asked, site.store.audit(1)[0].outcome) == ([], Outcome.REFUSED)
+    with announced(site.services.live, _live(server)):
+        assert compare(site, at(server), disturb=True)[0] == 200
+        # Another address of the loopback is another server.
+        elsewhere = {"url": f"http://127.0.0.2:{port}", "protocol": "raw-http"}
+        assert compare(site, elsewhere, disturb=True)[0] == 403
+    body = {"model": "tiny_cnn", "servers": [at(server)]}
+    assert site.ask("/api/v1/inference", Role.ADMIN, "POST", body)[0] == 200
+
+
+def test_operators_ask_the_ports_that_are_given_to_inference(new_site: NewSite, serve: Any) -> None:
+    server = serve()
+    site = new_site(ports=(server.server_port, server.server_port + 1))
+    assert compare(site, at(server))[0] == 200
 
 
 def test_what_a_killed_run_announced_is_not_up(site: Site, serve: Any) -> None:

@@ -76,6 +76,24 @@ def test_a_run_is_started_and_kept_on_record(site: Site) -> None:
     assert (entry.what, entry.detail) == ({"suite": "smoke", "seed": 7}, "flow run flow-1")
 
 
+def test_a_run_that_is_asked_for_again_with_its_word_is_the_same_run(site: Site) -> None:
+    def ask(role: Role = Role.OPERATOR, word: str = "tonight", **body: object) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {site.keys[role]}", "Idempotency-Key": word}
+        answer = site.client.post("/api/v1/benchmark", headers=headers, json={"suite": "smoke", **body})
+        return answer.status_code, answer.json()
+
+    first, again = ask(), ask()
+    assert first == again == (202, {"flow_run_id": "flow-1", "suite": "smoke"})
+    assert site.store.audit(1)[0].what == {"suite": "smoke", "idempotency_key": "tonight"}
+    # The same word of somebody else, or of another request, is another run's.
+    for other in (ask(role=Role.ADMIN), ask(seed=7), ask(suite="nightly"), ask(word="tomorrow")):
+        assert (other[0], other[1]["flow_run_id"] != "flow-1") == (202, True)
+    assert len(site.starter.started) == 5
+    assert "tonight" not in site.starter.keys
+    status, body = ask(word="two words")
+    assert (status, "Idempotency-Key" in body["detail"]) == (422, True), body
+
+
 @pytest.mark.parametrize(
     ("error", "status", "outcome", "told"),
     [

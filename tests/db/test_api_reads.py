@@ -1,11 +1,12 @@
 """Pages together are the whole, in order, whatever their size; filters admit what they say."""
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from db.api_reads import MeasurementFilter, RunFilter, SeriesFilter
+from db.api_reads import GoodNight, MeasurementFilter, RunFilter, SeriesFilter
 from db.api_store import ApiStore
 from nightbench.access import NotFound
 from nightbench.figures import Doubt, Estimate, Reason
@@ -131,13 +132,44 @@ def test_a_page_after_something_unknown_is_refused(store: ApiStore) -> None:
 def test_how_things_stand(store: ApiStore) -> None:
     assert [night.run_id for night in store.newest_runs()] == ["night-4"]
     # Every one of these nights has a missing cell.
-    assert store.newest_good() == {}
+    assert store.newest_good() == []
     good = [record for record in make_night("good", 2, DAWN) if record.kind != "missing"]
     store.ingest(good)
-    assert store.newest_good() == {"smoke": DAWN}
+    assert store.newest_good() == [GoodNight("smoke", "2 cpus", "good", DAWN)]
     store.ingest([RunStarted("going", "nightly", 1, DAWN, "2 cpus", {}, "", 9)])
     assert [(night.run_id, night.status) for night in store.newest_runs()] == [
         ("going", None),
         ("night-4", "completed"),
     ]
     assert store.live_alerts() == dict.fromkeys(AlertKind, 0)
+
+
+def test_each_kind_of_machine_has_its_own_newest_runs(store: ApiStore) -> None:
+    other = [
+        replace(record, hardware="8 cpus") if isinstance(record, RunStarted) else record
+        for record in make_night("other", 2, DAWN)
+        if record.kind != "missing"
+    ]
+    store.ingest(other)
+    assert [(night.hardware, night.run_id) for night in store.newest_runs()] == [
+        ("2 cpus", "night-4"),
+        ("8 cpus", "other"),
+    ]
+    assert store.newest_good() == [GoodNight("smoke", "8 cpus", "other", DAWN)]
+
+
+def test_suites_without_a_run_in_90_days_are_left_out_and_good_nights_of_others_are_not(store: ApiStore) -> None:
+    old = DAWN - timedelta(days=100)
+    store.ingest([record for record in make_night("good", 2, old) if record.kind != "missing"])
+    store.ingest([RunStarted("old", "custom-0123", 1, old, "2 cpus", {}, "", 9)])
+    # A clock that is wrong makes nobody old.
+    store.ingest([RunStarted("future", "nightly", 1, datetime.now(UTC) + timedelta(days=900), "2 cpus", {}, "", 9)])
+    assert [night.run_id for night in store.newest_runs()] == ["future", "night-4"]
+    assert [(night.suite, night.started_at) for night in store.newest_good()] == [("smoke", old)]
+
+
+def test_ends_are_of_runs_that_are_known(store: ApiStore) -> None:
+    store.ingest([RunStarted("going", "nightly", 1, DAWN, "2 cpus", {}, "", 9)])
+    found = store.ends(["night-0", "going", "unknown"])
+    assert found == {"night-0": store.run("night-0").finished_at, "going": None}
+    assert store.ends([]) == {}

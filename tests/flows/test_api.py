@@ -12,11 +12,15 @@ from typing import Any
 import httpx
 import pytest
 
+from api.problems import Unavailable
 from db import embedded
-from flows.commands.api import api
+from flows import trigger
+from flows.commands import api as command
+from flows.commands.api import api, services_for
 from flows.commands.api_keys import api_keys
 from nightbench.access import Role
-from nightbench.errors import UsageError
+from nightbench.errors import NightbenchError, UsageError
+from nightbench.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +70,44 @@ def test_what_does_not_go_together_is_refused(arguments: tuple[Any, ...], role: 
 def test_a_bind_that_others_reach_takes_tls() -> None:
     with pytest.raises(UsageError, match="--host: '::' is open to others"):
         api(host="::")
+
+
+@pytest.mark.parametrize(
+    ("given", "ports"),
+    [
+        ({}, range(0)),
+        ({"NIGHTBENCH_SERVER_PORTS": "20000-20099"}, range(20000, 20100)),
+        (
+            {"NIGHTBENCH_SERVER_PORTS": "20000-20099", "NIGHTBENCH_API_INFERENCE_PORTS": "9000-9000"},
+            range(9000, 9001),
+        ),
+    ],
+)
+def test_operators_ask_the_ports_of_inference_servers(home: Path, given: dict[str, str], ports: range) -> None:
+    services = services_for(Settings.from_environment({"NIGHTBENCH_HOME": str(home), **given}), 8080)
+    services.store.close()
+    assert services.inference_ports == ports
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(NightbenchError("Prefect: it may have made the run"), Unavailable), (UsageError("no deployment"), UsageError)],
+)
+def test_only_what_was_refused_is_said_to_be(
+    home: Path, error: Exception, expected: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> str:
+        raise error
+
+    monkeypatch.setattr(command, "answers", lambda _: True)
+    monkeypatch.setattr(command, "configure", lambda *_: None)
+    monkeypatch.setattr(trigger, "start_run", fails)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    services = services_for(Settings.from_environment({"NIGHTBENCH_HOME": str(home)}), 8080)
+    services.store.close()
+    with pytest.raises(NightbenchError, match=str(error)) as caught:
+        services.start_run("smoke", {}, None)
+    assert type(caught.value) is expected
 
 
 def test_the_api_starts_answers_and_ends_when_told(home: Path, capfd: pytest.CaptureFixture[str]) -> None:

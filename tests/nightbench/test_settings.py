@@ -14,6 +14,7 @@ def test_an_empty_environment_gives_a_working_set(monkeypatch: pytest.MonkeyPatc
     assert settings.home == tmp_path / ".local/share/nightbench"
     assert settings.spool.parent == settings.runs.parent == settings.home
     assert settings.database_url is None
+    assert settings.shared_memory is True
     assert settings.environments == "pinned"
     assert settings.image_base == "python:3.11-slim"
     assert (settings.keep_telemetry_days, settings.keep_measurements_days) == (180, 1830)
@@ -31,12 +32,14 @@ def test_every_variable_is_read() -> None:
             "NIGHTBENCH_SERVERS_PATH": "/x:/y",
             "NIGHTBENCH_NOTIFY": "slack-webhook/ops, smtp-email/team,slack-webhook/ops",
             "NIGHTBENCH_GRAFANA_URL": "https://grafana.example/base/",
+            "NIGHTBENCH_SHARED_MEMORY": "no",
             "NIGHTBENCH_KEEP_TELEMETRY_DAYS": "90",
             "NIGHTBENCH_KEEP_MEASUREMENTS_DAYS": "forever",
             "NIGHTBENCH_IMAGE_BASE": "registry.example:5000/python@sha256:" + "1a" * 32,
         }
     )
     assert (settings.home, settings.cache) == (Path("/a"), Path("/b"))
+    assert settings.shared_memory is False
     assert settings.prefect_port == 4300
     assert settings.server_ports == (20000, 20099)
     assert settings.environments == "host"
@@ -95,8 +98,10 @@ def test_the_apis_settings_are_read() -> None:
             "NIGHTBENCH_API_PRIVATE_KEY": "/tls/key.pem",
             "NIGHTBENCH_API_KEY_LIMIT": "5/second",
             "NIGHTBENCH_API_ADDRESS_LIMIT": "1000/hour",
+            "NIGHTBENCH_API_INFERENCE_PORTS": "9000-9010",
         }
     )
+    assert settings.api_inference_ports == (9000, 9010)
     assert (settings.api_certificate, settings.api_private_key) == (Path("/tls/cert.pem"), Path("/tls/key.pem"))
     assert (settings.api_key_limit, settings.api_address_limit) == ("5/second", "1000/hour")
 
@@ -108,6 +113,7 @@ def test_the_apis_settings_are_read() -> None:
         ("NIGHTBENCH_API_PRIVATE_KEY", "/tls/key.pem", "NIGHTBENCH_API_CERTIFICATE: is missing"),
         ("NIGHTBENCH_API_KEY_LIMIT", "many", "'many' is no limit; write it as 120/minute"),
         ("NIGHTBENCH_API_ADDRESS_LIMIT", "0/minute", "'0/minute' is no limit"),
+        ("NIGHTBENCH_API_INFERENCE_PORTS", "9000", "'9000' is not a port range; write it as 20000-20099"),
     ],
 )
 def test_the_apis_settings_are_checked(name: str, value: str, words: str) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from db.query import Night
 from nightbench.judge.alert import Alert, AlertKind, AlertState, Finding
-from tasks.overdue import Missed, missed_nights
+from tasks.overdue import Missed, gap_over, missed_nights
 
 START = datetime(2026, 11, 2, 2, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -14,15 +14,18 @@ DAY = timedelta(days=1)
 
 @dataclass
 class Runs:
-    """What the database does with runs and alerts, as far as one subject goes."""
+    """What the database does with runs and alerts, as far as one suite goes."""
 
     nights: list[Night] = field(default_factory=list)
     known: list[Alert] = field(default_factory=list)
 
-    def completed(self, day: int) -> None:
+    def completed(self, day: int, hardware: str = "2 cpus") -> None:
         begun = START + day * DAY
         self.nights.append(
-            Night(f"night-{day}", "nightly", begun, begun + timedelta(hours=1), "completed", 1, 1, 0, 0, "2 cpus")
+            Night(
+                f"night-{day}" + (hardware != "2 cpus") * "-big",
+                *("nightly", begun, begun + timedelta(hours=1), "completed", 1, 1, 0, 0, hardware),
+            )
         )
 
     def history(self, limit: int = 20, suite: str | None = None) -> list[Night]:
@@ -32,19 +35,23 @@ class Runs:
         return [alert for alert in self.known if alert.state.live or not live]
 
     def raise_alerts(self, suite: str, run_id: str, findings: Sequence[Finding], now: datetime) -> list[Alert]:
-        if not self.alerts(live=True):
+        (finding,) = findings
+        if not self._live(finding.subject):
             number = len(self.known) + 1
-            self.known += [
-                Alert(number, suite, finding, AlertState.OPEN, run_id, now, run_id, 1) for finding in findings
-            ]
-        return self.alerts(live=True)
+            self.known.append(Alert(number, suite, finding, AlertState.OPEN, run_id, now, run_id, 1))
+        return self._live(finding.subject)
+
+    def _live(self, subject: str) -> list[Alert]:
+        return [alert for alert in self.alerts(live=True) if alert.finding.subject == subject]
 
     def recover(
         self, suite: str, run_id: str, closed: Mapping[tuple[AlertKind, str], str], now: datetime
     ) -> list[Alert]:
-        assert set(closed) == {(AlertKind.MISSING_NIGHT, suite)}
-        over = [replace(alert, state=AlertState.RESOLVED) for alert in self.alerts(live=True)]
-        self.known = over
+        ((kind, subject),) = closed
+        assert kind is AlertKind.MISSING_NIGHT
+        live = self._live(subject)
+        over = [replace(alert, state=AlertState.RESOLVED) for alert in live]
+        self.known = [alert for alert in self.known if alert not in live] + over
         return over
 
 
@@ -78,3 +85,24 @@ def test_a_night_that_came_unseen_between_two_gaps_ends_the_first() -> None:
     (both,) = looked(runs, 14)
     assert ([alert.number for alert in both.over], [alert.number for alert in both.alerts]) == ([1], [2])
     assert both.news
+
+
+def test_the_nights_of_one_kind_of_machine_do_not_stand_for_anothers() -> None:
+    runs = Runs()
+    for day in range(20):
+        runs.completed(day)
+        if day < 10:
+            runs.completed(day, "8 cpus")
+    (missed,) = looked(runs, 19.5)
+    (alert,) = missed.alerts
+    assert (missed.hardware, missed.run_id, missed.news) == ("8 cpus", "night-9-big", True)
+    assert (alert.finding.subject, alert.finding.title) == (
+        "nightly on 8 cpus",
+        "nightly on 8 cpus: no night began",
+    )
+    runs.completed(20)
+    # Only a night of the same kind of machine ends the gap.
+    assert gap_over(runs, "nightly", "2 cpus", START + 20.1 * DAY) == []
+    assert gap_over(runs, "nightly", "8 cpus", START + 20.1 * DAY) == []
+    runs.completed(20, "8 cpus")
+    assert [over.number for over in gap_over(runs, "nightly", "8 cpus", START + 20.2 * DAY)] == [1]
