@@ -33,8 +33,10 @@ SECRETS: Final = (
 """What ``.env`` must say and ``.env.example`` leaves out."""
 
 _LINE = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)")
-# They stand in a regular expression of the socket proxy's, and in the engine's own `from:to` notation.
-_PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/-]+")
+# They stand in a regular expression of the socket proxy's, which lets through what lies below them, and in the engine's
+# own `from:to` notation: each has one spelling, and none is the whole machine.
+_PLAIN_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+)+")
+_USUAL_TMP = "/tmp"  # noqa: S108  (what the compose files take where nothing is said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +118,12 @@ def check_settings(root: Path, env: Mapping[str, str] = os.environ) -> None:
 
 
 def _check_paths(said: Mapping[str, str]) -> None:
-    for name in ("NIGHTBENCH_HOME", "NIGHTBENCH_CACHE"):
-        if not _PLAIN_PATH.fullmatch(said.get(name, "")):
+    for name in ("NIGHTBENCH_HOME", "NIGHTBENCH_CACHE", "NIGHTBENCH_TMP"):
+        path = said.get(name, "") or (_USUAL_TMP if name == "NIGHTBENCH_TMP" else "")
+        if not _PLAIN_PATH.fullmatch(path):
             raise UsageError(
-                f"{name}: {said.get(name, '')!r} is not a plain absolute path; "
-                "use letters, digits, '.', '_', '-' and '/'"
+                f"{name}: {path!r} is not a plain absolute path; "
+                "use letters, digits, '.', '_' and '-' between '/', no '..', and no '/' at its end"
             )
 
 

@@ -75,7 +75,7 @@ def creation(
         "cpuset_cpus": "" if limits.cpus is None else ",".join(map(str, limits.cpus)),
         **({} if limits.memory_bytes is None else _memory(limits.memory_bytes)),
         "device_requests": device_requests(limits.gpus),
-        **_shared_memory(spoken(spec.protocols, os.getuid()), limits.memory_bytes),
+        **_shared_memory(spoken(spec.protocols, os.getuid(), request.shared_memory), limits.memory_bytes),
         "pids_limit": _MOST_PROCESSES,
         "read_only": not spec.writable_root,
         "tmpfs": _scratch((folder, source)),
@@ -105,10 +105,11 @@ def user_of(uid: int, gid: int) -> str:
     return f"{UID}:{UID}" if uid == 0 else f"{uid}:{gid}"
 
 
-def spoken(protocols: Mapping[Protocol, str], uid: int) -> dict[Protocol, str]:
+def spoken(protocols: Mapping[Protocol, str], uid: int, shared_memory: bool = True) -> dict[Protocol, str]:
     """Those that a container can speak: `user_of` root is another user, whom the load engine's own shared memory, which
-    nobody else may open, is closed to."""
-    return {protocol: port for protocol, port in protocols.items() if uid != 0 or protocol not in _SHARED}
+    nobody else may open, is closed to; and without ``shared_memory`` it is closed to all."""
+    open_to_it = shared_memory and uid != 0
+    return {protocol: port for protocol, port in protocols.items() if open_to_it or protocol not in _SHARED}
 
 
 def hand_over(folder: Path) -> None:

@@ -10,12 +10,14 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from launch.container import creation, hand_over, network_options, spoken
 from launch.engine import Engine, refusal
+from launch.environment import Environment
 from launch.images import inside
 from launch.in_process import deploy_in_process
 from launch.labels import container_labels
@@ -26,7 +28,7 @@ from launch.readiness import Waiting
 from launch.request import LaunchRequest
 from launch.serving import PortLost, command_of, endpoints_at, load_time_ns, serve_request, signal_name
 from launch.tree import of_deployment
-from launch.workdir import ENGINE, default_root, workdir
+from launch.workdir import default_root, engine_mark, workdir
 from nightbench.errors import DeploymentError
 from nightbench.server import Deployment, Endpoint, Limits, Prober
 from nightbench.stopping import never
@@ -76,8 +78,7 @@ class DockerLauncher:
         spec = request.spec
         with ExitStack() as stack:
             folder = stack.enter_context(workdir(request.workdir_root or default_root()))
-            # For the reaper, should we be killed.
-            (folder / ENGINE).write_text(self._engine.url)
+            stack.enter_context(engine_mark(folder, self._engine.url))
             ports = dict(zip(spec.ports, stack.enter_context(reserve(len(spec.ports), request.ports)), strict=True))
             serve = serve_request(request, folder, ports, ANYWHERE)
             command = inside(spec, command_of(spec.container or spec.command, serve))
@@ -86,13 +87,14 @@ class DockerLauncher:
             asked = creation(request, command, folder, tuple(ports.values()), network)
             started_ns = time.monotonic_ns()
             container, follower = stack.enter_context(self._running(request, asked))
-            root = look_up(container.attrs["State"]["Pid"] or 0)
+            root = _first_process(container)
 
             def check_alive() -> None:
                 if not _lives(container, root):
                     raise _death(request, container, follower)
 
-            endpoints = endpoints_at(_address(container, network), serve, spoken(spec.protocols, os.getuid()))
+            speakable = spoken(spec.protocols, os.getuid(), request.shared_memory)
+            endpoints = endpoints_at(_address(container, network), serve, speakable)
             waiting = Waiting(
                 spec.name, spec.ready_timeout_s, prober, check_alive, _whoever, should_stop, request.log_path
             )
@@ -119,17 +121,20 @@ class DockerLauncher:
     @contextmanager
     def _network(self, request: LaunchRequest, name: str) -> Iterator[str]:
         """A bridge of this deployment's own: it meets no other container on it."""
-        with self._asking(request):
-            network = self._engine.client.networks.create(
-                name,
-                driver="bridge",
-                options=network_options(),
-                labels=container_labels(request.run_id, request.deployment_id, request.spec.name),
-            )
+        client = self._engine.client
         try:
+            with self._asking(request):
+                client.networks.create(
+                    name,
+                    driver="bridge",
+                    options=network_options(),
+                    labels=container_labels(request.run_id, request.deployment_id, request.spec.name),
+                )
             yield name
         finally:
-            self._quietly(request, f"its network {name} could not be removed", network.remove)
+            # By its name: it may be there though the engine's answer never came.
+            removal = partial(client.api.remove_network, name)
+            self._quietly(request, f"its network {name} could not be removed", removal)
 
     @contextmanager
     def _running(self, request: LaunchRequest, asked: Mapping[str, Any]) -> "Iterator[tuple[Container, Thread]]":
@@ -139,13 +144,12 @@ class DockerLauncher:
         """
         request.log_path.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
+            # By its name, as the network: and one that could not start is there all the same.
+            name = asked["name"]
+            removal = partial(self._engine.client.api.remove_container, name, v=True, force=True)
+            stack.callback(self._quietly, request, f"its container {name} could not be removed", removal)
             with self._asking(request):
-                container = self._engine.client.containers.create(request.environment.image, **asked)
-            # One that could not start is there all the same, and holds its name.
-            stack.callback(
-                self._quietly, request, f"its container {container.id} could not be removed", _removal(container)
-            )
-            with self._asking(request):
+                container = self._engine.client.containers.create(_exactly(request.environment), **asked)
                 container.start()
                 container.reload()
             follower = Thread(target=_follow, args=(container, request.log_path), name="log", daemon=True)
@@ -190,8 +194,9 @@ class DockerLauncher:
                 log.write(f"nightbench: {what}: {error}\n")
 
 
-def _removal(container: "Container") -> Callable[[], object]:
-    return lambda: container.remove(force=True, v=True)
+def _exactly(environment: Environment) -> str:
+    """The image by what names its bytes, which is put on record: a tag may have been moved since it was looked up."""
+    return environment.image if "@" in environment.image else environment.image_digest or environment.image
 
 
 def _follow(container: "Container", path: Path) -> None:
@@ -205,6 +210,18 @@ def _follow(container: "Container", path: Path) -> None:
 
 def _whoever(_: Endpoint) -> None:
     """An address or a published port is one container's alone."""
+
+
+def _first_process(container: "Container") -> Seen | None:
+    """``None`` where we do not see it: an engine in another PID namespace counts processes of its own, and its number
+    is somebody else's here. A container's id is in the names of its cgroups, whatever drives them."""
+    seen = look_up(container.attrs["State"]["Pid"] or 0)
+    if seen is None or container.id is None:
+        return None
+    try:
+        return seen if container.id in Path(f"/proc/{seen.pid}/cgroup").read_text() else None
+    except OSError:
+        return None
 
 
 def _lives(container: "Container", root: Seen | None) -> bool:

@@ -27,6 +27,7 @@ from servers.official import OFFICIAL
 
 if TYPE_CHECKING:
     from docker import DockerClient
+    from docker.errors import APIError
     from docker.models.images import Image as DockerImage
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
 
 SERVER_LABEL = "nightbench.server"
 """On every image that is built here: the server it is of."""
+_OURS = "nightbench/"
 _HASH_LENGTH = 12
 _SERVERS = Path(__file__).parents[1] / "servers"
 
@@ -105,17 +107,28 @@ def ensure_image(
 
 
 def built_images(url: str, *others: str) -> list[Built]:
-    """Every image that was built here, and those ``others`` that are there. `DeploymentError` as `launch.engine`."""
-    with closing(engine(url).client) as client:
-        found = [(tag, image) for image in client.images.list(filters={"label": SERVER_LABEL}) for tag in image.tags]
-        wanted = set(others)
-        found += [
-            (ref, image)
-            for image in client.images.list()
-            for ref in wanted
-            if ref.partition("@")[2] in {digest.partition("@")[2] for digest in image.attrs["RepoDigests"] or ()}
-        ]
-        return [Built(ref, str(image.id), int(image.attrs["Size"])) for ref, image in sorted(found, key=_by_ref)]
+    """Every image that was built here, and those ``others`` that are there. `DeploymentError` as `launch.engine`.
+
+    Other names that somebody gave to an image of ours are theirs.
+    """
+    import docker.errors
+
+    try:
+        with closing(engine(url).client) as client:
+            ours = client.images.list(filters={"label": SERVER_LABEL})
+            found = [(tag, image) for image in ours for tag in image.tags if tag.startswith(_OURS)]
+            wanted = set(others)
+            found += [
+                (ref, image)
+                for image in client.images.list()
+                for ref in wanted
+                if ref.partition("@")[2] in {digest.partition("@")[2] for digest in image.attrs["RepoDigests"] or ()}
+            ]
+            return [Built(ref, str(image.id), int(image.attrs["Size"])) for ref, image in sorted(found, key=_by_ref)]
+    except docker.errors.APIError as error:
+        raise DeploymentError("no_image", f"the engine does not say which images it has: {_words(error)}") from error
+    except (docker.errors.DockerException, OSError) as error:
+        raise refusal(error, url=url) from error
 
 
 def remove_images(images: Iterable[Built], url: str) -> Iterator[tuple[Built, str]]:
@@ -127,9 +140,15 @@ def remove_images(images: Iterable[Built], url: str) -> Iterator[tuple[Built, st
             try:
                 client.images.remove(image.ref)
             except docker.errors.APIError as error:
-                yield image, " ".join(str(error.explanation).split())
+                yield image, _words(error)
+            except (docker.errors.DockerException, OSError) as error:
+                raise refusal(error, url=url) from error
             else:
                 yield image, ""
+
+
+def _words(error: "APIError") -> str:
+    return " ".join(str(error.explanation or error).split())
 
 
 def _by_ref(found: "tuple[str, DockerImage]") -> str:
@@ -140,7 +159,7 @@ def built_tag(spec: ServerSpec, base: str) -> str:
     """The name of the image that the server's kit and Dockerfile make on ``base``."""
     made_from = {**_context(spec), "Dockerfile": _dockerfile(spec).read_text(encoding="utf-8"), "base": base}
     text = json.dumps(made_from, sort_keys=True, separators=(",", ":"))
-    return f"nightbench/{spec.name}:{sha256(text.encode()).hexdigest()[:_HASH_LENGTH]}"
+    return f"{_OURS}{spec.name}:{sha256(text.encode()).hexdigest()[:_HASH_LENGTH]}"
 
 
 def inside(spec: ServerSpec, command: Command) -> Command:

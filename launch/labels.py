@@ -6,20 +6,35 @@ process lives, the thing is an orphan (`launch.reaper`). Services meant to outli
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from socket import gethostname
 
 from launch.processes import look_up
 
-__all__ = ["DEPLOYMENT", "OWNER", "OWNER_LABEL", "RUN", "Owner", "container_labels", "labels"]
+__all__ = [
+    "DEPLOYMENT",
+    "MACHINE_LABEL",
+    "OWNER",
+    "OWNER_LABEL",
+    "RUN",
+    "Owner",
+    "container_labels",
+    "labels",
+    "this_machine",
+]
 
 RUN = "NIGHTBENCH_RUN"
 DEPLOYMENT = "NIGHTBENCH_DEPLOYMENT"
 OWNER = "NIGHTBENCH_OWNER"
 OWNER_LABEL = "nightbench.owner"
 """On containers and their networks, what `OWNER` is in a process's environment."""
+MACHINE_LABEL = "nightbench.machine"
+"""On them, `this_machine`: which one's boot ended the owner."""
+_MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
 _LABEL = re.compile(r"(\d+):(\d+):([0-9a-z]+)")
 _NAME = re.compile(r"nightbench-(\d+)-(\d+)-([0-9a-z]+)-")
@@ -37,6 +52,19 @@ def _space() -> str:
     except OSError:
         return "local"
     return sha256(f"{boot}{namespace}".encode()).hexdigest()[:8]
+
+
+@cache
+def this_machine() -> str:
+    """Names the machine across its boots, without telling anybody its id, which is to be kept secret (machine-id(5)).
+
+    With its host name, for what runs in a container may have an id from its image, and then everywhere the same.
+    """
+    told = ""
+    for path in _MACHINE_IDS:
+        with suppress(OSError):
+            told = told or path.read_text(errors="replace").strip()
+    return sha256(f"nightbench {told} {gethostname()}".encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,4 +124,5 @@ def container_labels(run_id: str, deployment_id: str, server: str) -> dict[str, 
         "nightbench.deployment": deployment_id,
         "nightbench.server": server,
         OWNER_LABEL: Owner.current().label,
+        MACHINE_LABEL: this_machine(),
     }

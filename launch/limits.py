@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import takewhile
 
 from launch.cgroup import MemoryGroup
 from nightbench.errors import UsageError
@@ -56,8 +57,14 @@ def describe(limits: Limits, memory: MemoryGroup) -> dict[str, str]:
 def gpus_for(
     spec: ServerSpec, options: Mapping[str, OptionValue], env: Mapping[str, str] = os.environ
 ) -> tuple[str, ...]:
-    """The GPUs that a container of it must be given: those a process would see, if it is to use any."""
+    """The GPUs that a container of it must be given: those a process would see, if it is to use any.
+
+    CUDA takes ``CUDA_VISIBLE_DEVICES`` up to the first entry that is no device, so that none are seen where it is empty
+    or -1 ("CUDA Environment Variables", CUDA's programming guide).
+    """
     if "gpu" not in spec.needs and _ON_GPU.isdisjoint(map(str, spec.resolve(options).values())):
         return ()
-    visible = [part.strip() for part in env.get("CUDA_VISIBLE_DEVICES", "").split(",")]
-    return tuple(part for part in visible if part) or ("all",)
+    told = env.get("CUDA_VISIBLE_DEVICES")
+    if told is None:
+        return ("all",)
+    return tuple(takewhile(lambda part: part not in {"", "-1"}, (part.strip() for part in told.split(","))))

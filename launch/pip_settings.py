@@ -111,9 +111,12 @@ def lend_wheels(settings: PipSettings, requirements: str, into: Path) -> list[st
 def _configured(env: Mapping[str, str]) -> dict[str, str]:
     home = Path(env.get("HOME") or Path.home())
     config = Path(env.get("XDG_CONFIG_HOME") or home / ".config")
-    own = env.get("PIP_CONFIG_FILE")
+    own, environment = env.get("PIP_CONFIG_FILE"), env.get("VIRTUAL_ENV")
     said: dict[str, str] = {}
-    files = (Path("/etc/pip.conf"), home / ".pip/pip.conf", config / "pip/pip.conf", *((Path(own),) if own else ()))
+    files = [Path(folder, "pip/pip.conf") for folder in (env.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":") if folder]
+    files += [Path("/etc/pip.conf"), home / ".pip/pip.conf", config / "pip/pip.conf"]
+    files += [Path(environment, "pip.conf")] if environment else []
+    files += [Path(own)] if own else []
     for path in () if own == os.devnull else files:
         parser = ConfigParser(interpolation=None)
         try:
@@ -121,7 +124,9 @@ def _configured(env: Mapping[str, str]) -> dict[str, str]:
         except (OSError, Error, UnicodeDecodeError):
             continue
         for section in ("global", "install"):
-            said |= dict(parser[section]) if parser.has_section(section) else {}
+            # As pip does, which takes either spelling.
+            found = parser[section] if parser.has_section(section) else {}
+            said |= {name.replace("_", "-"): value for name, value in found.items()}
     return said
 
 

@@ -6,6 +6,7 @@ Only what carries a label of ours is considered, and only once the process named
 import os
 import shutil
 import signal
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,10 +16,10 @@ from typing import Literal
 
 from launch.cgroup import MemoryGroup, home_of_groups
 from launch.engine import Engine, engine
-from launch.labels import DEPLOYMENT, OWNER, OWNER_LABEL, RUN, Owner
+from launch.labels import DEPLOYMENT, MACHINE_LABEL, OWNER, OWNER_LABEL, RUN, Owner, this_machine
 from launch.processes import Seen, environment_of, send
 from launch.tree import Tree
-from launch.workdir import ENGINE, default_root, remove_segments
+from launch.workdir import default_root, marked_engines, remove_segments
 from nightbench.errors import DeploymentError
 from servers.container import UID
 
@@ -81,7 +82,10 @@ def _orphaned(name: str) -> bool:
 
 
 def reap_containers(engine: Engine) -> list[Reaped]:
-    """Remove every container and network of ours whose owner is dead, or which is from before this machine booted."""
+    """Remove every container and network of ours whose owner is dead, or was one of this machine's before it booted.
+
+    An engine may serve several machines: of the others' owners nothing is known.
+    """
     from docker.errors import DockerException
 
     ours: dict[str, str | list[str] | bool] = {"label": OWNER_LABEL}
@@ -105,7 +109,8 @@ def _abandoned(marks: Mapping[str, str], created_s: float) -> bool:
     import psutil
 
     owner = Owner.of_label(marks.get(OWNER_LABEL, ""))
-    return owner is not None and (owner.dead or created_s < psutil.boot_time())
+    here = marks.get(MACHINE_LABEL) == this_machine()
+    return owner is not None and (owner.dead or (here and created_s < psutil.boot_time()))
 
 
 def _seconds(time: str) -> float:
@@ -114,10 +119,9 @@ def _seconds(time: str) -> float:
 
 
 def _end_containers(root: Path) -> list[Reaped]:
-    """Those that a killed owner's working directories speak of: without one, no engine is asked anything."""
+    """Those that a killed owner left a mark of: without one, no engine is asked anything."""
     removed: list[Reaped] = []
-    urls = {path.read_text() for path in root.glob(f"nightbench-*/{ENGINE}") if _orphaned(path.parent.name)}
-    for url in sorted(urls):
+    for url in marked_engines(root, _orphaned):
         with suppress(DeploymentError):
             removed += reap_containers(engine(url))
     return removed
@@ -128,7 +132,11 @@ def _remove_folders(root: Path) -> list[Reaped]:
     for folder in root.glob("nightbench-*"):
         with suppress(OSError):
             # A shared temp folder also holds other users' runs; a container's is handed over to nobody.
-            if _orphaned(folder.name) and folder.lstat().st_uid in {os.getuid(), UID}:
+            if not _orphaned(folder.name) or (found := folder.lstat()).st_uid not in {os.getuid(), UID}:
+                continue
+            if stat.S_ISREG(found.st_mode):
+                folder.unlink()
+            else:
                 shutil.rmtree(folder)
                 removed.append(Reaped("workdir", str(folder)))
     return removed

@@ -32,3 +32,5 @@ class LaunchRequest:
     """Where the private working directory is made; ``None`` is the system's folder for temporary files."""
     ports: tuple[int, int] | None = None
     """The range a server may listen in, both ends included; ``None`` lets the operating system choose."""
+    shared_memory: bool = True
+    """Whether a container may share this machine's memory (`Settings.shared_memory`); a process always does."""

@@ -5,10 +5,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from launch.request import LaunchRequest
+from launch.untrusted import read_small
 from nightbench.errors import DeploymentError
 from nightbench.server import Command, Endpoint, Protocol, ServeRequest
 
 __all__ = ["PortLost", "command_of", "endpoints_at", "load_time_ns", "serve_request", "settings_of", "signal_name"]
+
+_FOREVER_NS = 2**63
 
 
 class PortLost(DeploymentError):
@@ -77,9 +80,10 @@ def endpoints_at(host: str, serve: ServeRequest, protocols: Mapping[Protocol, st
 def load_time_ns(path: Path) -> int | None:
     """What the server wrote of its own loading, if it did."""
     try:
-        return int(path.read_text())
-    except (OSError, ValueError):
+        told = int(read_small(path) or "")
+    except ValueError:
         return None
+    return told if 0 <= told < _FOREVER_NS else None
 
 
 def signal_name(number: int) -> str:

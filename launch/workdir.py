@@ -12,11 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from launch.labels import Owner
+from launch.untrusted import read_small
 
-__all__ = ["ENGINE", "SHARED_MEMORY", "default_root", "remove_segments", "workdir"]
+__all__ = ["SHARED_MEMORY", "default_root", "engine_mark", "marked_engines", "remove_segments", "workdir"]
 
-ENGINE = ".engine"
-"""In the working directory of a container: the address of the engine that runs it."""
+_ENGINE = ".engine"
+"""After the name of a container's working directory, what says where the engine is that runs it. Beside the directory,
+which the container writes: nobody else may tell a later command which engine to ask."""
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where Linux keeps POSIX shared memory; only our own names there)
 
 
@@ -61,3 +63,22 @@ def workdir(root: Path) -> Iterator[Path]:
     finally:
         remove_segments(lambda name: folder.name in name)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def engine_mark(folder: Path, url: str) -> Iterator[None]:
+    """For the reaper, should we be killed in this block: the engine at ``url`` runs the container of ``folder``."""
+    mark = folder.with_name(f"{folder.name}{_ENGINE}")
+    descriptor = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(url)
+        yield
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def marked_engines(root: Path, ours: Callable[[str], bool]) -> list[str]:
+    """The addresses in the marks below ``root`` whose names are ``ours``, if this user wrote them; each once."""
+    marks = [mark for mark in root.glob(f"nightbench-*{_ENGINE}") if ours(mark.name)]
+    return sorted({url for mark in marks if (url := read_small(mark, own=True))})

@@ -134,6 +134,7 @@ def _launch(
         deployment_id=replicate.deployment_id,
         log_path=_log_path(session, replicate),
         ports=session.settings.server_ports,
+        shared_memory=session.settings.shared_memory,
     )
     prober = PoolProber(
         exported.pool,

@@ -1,36 +1,75 @@
 """Containers or processes: settled once a run, before anything is started."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launch.engine import Engine, available, engine, has_image
 from launch.environment import Environment, pinned_version
 from launch.images import ensure_image
 from launch.reaper import reap_containers
-from nightbench.errors import DeploymentError, UsageError
+from nightbench.errors import DeploymentError, NightbenchError, UsageError
 from nightbench.server import Launcher, ServerSpec
 from nightbench.suite import Suite
 from servers.container import PYTHON, SITE_PACKAGES
 from tasks.session import Session
 
-__all__ = ["ENGINE", "contained", "context_of", "engine_for", "image_environment"]
+if TYPE_CHECKING:
+    from db.store import Store  # SQLAlchemy is not on every machine that measures
+
+__all__ = ["ENGINE", "contained", "context_of", "engine_as_begun", "engine_for", "image_environment", "other_way"]
 
 ENGINE = "docker_engine"
 """In the context of a run whose servers are containers: the engine's version."""
 
 
-def engine_for(suite: Suite, source: str) -> Engine | None:
+def engine_for(suite: Suite, source: str, note: Callable[[str], None] = lambda _: None) -> Engine | None:
     """What starts the suite's containers, rid of what killed runs left there; ``None`` for processes.
 
-    `UsageError` if the suite wants containers and no engine answers. ``source`` names the suite in it.
+    `UsageError` if the suite wants containers and no engine answers. ``source`` names the suite in it. Where the suite
+    leaves the choice, ``note`` is told what became of it.
     """
-    if suite.launcher is Launcher.PROCESS or (suite.launcher is Launcher.AUTO and available() is not None):
+    if suite.launcher is Launcher.PROCESS:
         return None
+    if suite.launcher is Launcher.AUTO and (why := available()) is not None:
+        note(f"servers run as processes: {why}")
+        return None
+    found = _swept(f"{source}: launcher: {suite.launcher}:")
+    if suite.launcher is Launcher.AUTO:
+        note("servers run in containers")
+    return found
+
+
+def engine_as_begun(run_id: str, *, containers: bool) -> Engine | None:
+    """`engine_for` a run that had servers in ``containers``, or not, whatever would be chosen now: a cell's rounds are
+    of one kind. `UsageError` if there is no engine to go on with."""
+    return _swept(f"run {run_id!r}: was begun in containers, and") if containers else None
+
+
+def _swept(refused: str) -> Engine:
+    """The engine, rid of what killed runs left there; `UsageError`, which begins with ``refused``, if none answers."""
     try:
         found = engine()
     except DeploymentError as error:
-        raise UsageError(f"{source}: launcher: {suite.launcher}: {error.detail}") from error
+        raise UsageError(f"{refused} {error.detail}") from error
     reap_containers(found)
     return found
+
+
+def other_way(store: "Store", suite: str, hardware: str, found: Engine | None) -> str:
+    """What to say if the suite's last night on such a machine started its servers in the other way than by ``found``:
+    how it is started is part of a series' name. Empty if it did not, or cannot be asked."""
+    try:
+        nights = [night for night in store.history(suite=suite) if night.hardware == hardware and night.measured]
+        begun = store.run_started(nights[0].run_id) if nights else None
+    except NightbenchError:
+        return ""
+    if begun is None or (ENGINE in begun.context) == (found is not None):
+        return ""
+    was = "as processes" if found is not None else "in containers"
+    return (
+        f"run {begun.run_id} had its servers {was}; tonight's series are others, and are not compared with that run's"
+    )
 
 
 def context_of(found: Engine | None) -> dict[str, str]:

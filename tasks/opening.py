@@ -17,7 +17,7 @@ from nightbench.record import RunFinished, RunStarted
 from nightbench.settings import Settings
 from nightbench.stopping import Stopped, never
 from tasks import machine
-from tasks.launching import context_of, engine_for
+from tasks.launching import context_of, engine_as_begun, engine_for, other_way
 from tasks.progress import Progress, Silent
 from tasks.request import SUITE_FOLDER, TRACES, Request, check_traces
 from tasks.session import Cancelled, Known, Session
@@ -62,7 +62,16 @@ def opened(
 ) -> Iterator[Session]:
     """A session for ``request``, its start on record; a block that is left by an exception puts that on record too."""
     preflight(request, settings, catalog)
-    place, engine = machine.placement(), engine_for(request.suite, f"suite {request.suite.name}")
+    progress = progress or Silent()
+    place = machine.placement()
+    hardware = machine.hardware(place)
+    if request.contained is not None:
+        engine = engine_as_begun(request.run_id, containers=request.contained)
+    else:
+        note = progress.note if _launches(request, catalog) else Silent().note
+        engine = engine_for(request.suite, f"suite {request.suite.name}", note)
+        if store is not None and (said := other_way(store, request.suite.name, hardware, engine)):
+            note(said)
     with spool.Spool.open(settings.spool, request.run_id) as lines, workdir(default_root()) as folder:
         session = Session(
             run_id=request.run_id,
@@ -72,12 +81,12 @@ def opened(
             settings=settings,
             spool=lines,
             place=place,
-            hardware=machine.hardware(place),
+            hardware=hardware,
             context={**machine.context(), **context_of(engine)},
             workdir=folder,
             engine=engine,
             store=store,
-            progress=progress or Silent(),
+            progress=progress,
             should_stop=should_stop,
             ledger=Ledger(request.earlier_ns),
             known=Known(peaks=dict(request.peaks)),
@@ -91,6 +100,13 @@ def opened(
         except BaseException as error:
             session.record(_finished(session, error))
             raise
+
+
+def _launches(request: Request, catalog: Catalog) -> bool:
+    """Whether any server is started at all: not what the load engine hosts, nor what runs already."""
+    known = catalog.with_external(request.suite).servers
+    used = {replicate.setup.server for replicate in request.plan.replicates}
+    return any(not known[name].in_process and known[name].external is None for name in used)
 
 
 @contextmanager

@@ -13,11 +13,15 @@ from tasks.subject import Subject
 
 __all__ = ["check_wire", "keep"]
 
-_WHY_NOT = (
+_BY_ROOT = (
     "its user may not open root's shared memory; run nightbench as another user, or the server as a process "
     "(launcher: process)"
 )
-"""The one reason there is (`launch.container.spoken`)."""
+_BY_SETTING = (
+    "it may share no memory with the load engine (NIGHTBENCH_SHARED_MEMORY is 'no', as in the compose stack); run "
+    "nightbench outside of it, or the server as a process (launcher: process)"
+)
+"""The two reasons there are (`launch.container.spoken`)."""
 
 
 def check_wire(session: Session, subject: Subject) -> None:
@@ -39,7 +43,8 @@ def check_wire(session: Session, subject: Subject) -> None:
         endpoint = deployment.endpoints.get(protocol)
         if endpoint is None:
             kind = (deployment_id, protocol, batch)
-            session.known.parity[kind] = f"{protocol} cannot be spoken to this container: {_WHY_NOT}"
+            why_not = _BY_ROOT if session.settings.shared_memory else _BY_SETTING
+            session.known.parity[kind] = f"{protocol} cannot be spoken to this container: {why_not}"
             session.known.unanswered.add(kind)
             continue
         try:

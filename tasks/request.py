@@ -17,6 +17,7 @@ from nightbench.server import Protocol
 from nightbench.settings import Settings
 from nightbench.suite import Suite, load_suite, parse_suite
 from tasks import machine
+from tasks.launching import ENGINE
 from tasks.session import Peak, new_run_id, planned_name
 
 __all__ = ["SUITE_FOLDER", "TRACES", "Request", "check_traces", "fresh", "resumed", "unfinished"]
@@ -46,6 +47,8 @@ class Request:
     """Where the suite lies: paths in it count from there."""
     peaks: Mapping[tuple[str, Protocol, int], Peak] = field(default_factory=dict)
     """What those processes' searches found, as in `tasks.session.Known`."""
+    contained: bool | None = None
+    """Whether they had an engine for containers; ``None`` where the choice is still to be made."""
 
 
 def fresh(path: Path, catalog: Catalog, seed: int | None = None) -> Request:
@@ -94,6 +97,7 @@ def resumed(run_id: str, settings: Settings, catalog: Catalog) -> Request:
         earlier_ns=ends[-1].spent_ns if ends else {},
         folder=folder,
         peaks=_peaks(records),
+        contained=ENGINE in begun.context,
     )
 
 

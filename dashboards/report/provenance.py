@@ -40,7 +40,8 @@ def provenance(night: NightSummary, told: Told) -> Provenance:
     launchers = {record.launcher for record in told.starts if not _in_process(record.server, night)}
     if len(launchers) == 1:
         way = launchers.pop()
-        notes.append(f"Servers were launched by {way}: the suite says `launcher: {way}`, or auto found no other way.")
+        chosen = "found an engine" if way == "docker" else "found no engine, or no image for them"
+        notes.append(f"Servers were launched by {way}: the suite says `launcher: {way}`, or says auto, which {chosen}.")
     facts = {"run": run.run_id, "seed": str(run.seed), "hardware": run.hardware, **dict(sorted(context.items()))}
     return Provenance("\n".join(commands), " ".join(notes), facts)
 

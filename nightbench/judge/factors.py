@@ -9,12 +9,15 @@ from nightbench.server import OptionValue
 __all__ = ["ARTIFACT", "CODE", "HOST", "IMAGE", "Differences", "Recipe", "differences", "mixed"]
 
 CODE, ARTIFACT, LIST, IMAGE = "code", "artifact", "requirement list", "image"
+_BASE = "image base"
 """Factors; the others are ``package <name>`` and ``option <name>``. `LIST` is what names no package there, and `IMAGE`
 what a container image holds beside the kit: what it was built on."""
 REQUIREMENTS, OVERRIDES = "requirements.txt", "overrides.txt"
 HOST = "host"
 """What stands for the environment of a server that runs in this interpreter's own packages."""
-_CONSEQUENCES = frozenset({"environment", "image", "image_digest", "kit", "lock_sha256", "traces", "suite_folder"})
+_CONSEQUENCES = frozenset(
+    {"environment", "image", "image_digest", "kit", "lock_sha256", "network", "suite_folder", "traces"}
+)
 """In a context: what follows from other factors, or concerns no server."""
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?=\s*(?:$|[\[=<>!~;@,]))")
 _ABSENT = "none"
@@ -56,8 +59,10 @@ def differences(good: Recipe, tonight: Recipe, artifact_gone: str = "", image_go
         for name in sorted({*good.options, *tonight.options})
         if good.options.get(name) != tonight.options.get(name)
     }
-    unrestored = _of_machine(good.context, tonight.context)
-    unseen: dict[str, str] = {}
+    base = _of_base(good, tonight)
+    unrestored = _of_machine(good.context, tonight.context) | base
+    # Whole sides run from images of their own time; a side whose image is gone, and a mixture, is built today.
+    unseen: dict[str, str] = dict(base) if image_gone else {}
     if good.artifact_sha256 != tonight.artifact_sha256:
         words = f"{good.artifact_sha256[:12]} -> {tonight.artifact_sha256[:12]}"
         if artifact_gone:
@@ -139,6 +144,12 @@ def _of_image(good: Recipe, tonight: Recipe) -> dict[str, str]:
     if not good.image or not tonight.image or good.image == tonight.image or good.files != tonight.files:
         return {}
     return {IMAGE: f"{_short(good.image)} -> {_short(tonight.image)}"}
+
+
+def _of_base(good: Recipe, tonight: Recipe) -> dict[str, str]:
+    if not good.image or not tonight.image or good.image == tonight.image or good.files == tonight.files:
+        return {}
+    return {_BASE: "images of different kits: what they were built on may differ as well"}
 
 
 def _of_packages(good: Mapping[str, str], tonight: Mapping[str, str]) -> dict[str, str]:

@@ -13,13 +13,12 @@ from nightbench.judge.alert import Alert, Member
 from nightbench.judge.night import Suspect
 from nightbench.plan import Cell, Export, Setup
 from nightbench.record import ArtifactRecord, MeasurementRecord
-from nightbench.server import Launcher
 from nightbench.settings import Settings
 from nightbench.stopping import never
 from nightbench.suite import Suite, parse_suite
 from tasks import machine
 from tasks.ab.past import Night, Past
-from tasks.launching import ENGINE, context_of, engine_for
+from tasks.launching import ENGINE, context_of, engine_as_begun
 from tasks.opening import alone
 from tasks.progress import Progress
 from tasks.request import SUITE_FOLDER
@@ -85,9 +84,7 @@ def reopened(
         raise UsageError(f"run {run_id!r}: was made on {begun.hardware}, and this is {here}; bisect it there")
     folder = Path(begun.context.get(SUITE_FOLDER, "."))
     suite = parse_suite(begun.suite_yaml, f"suite of run {run_id}", folder).model_copy(update={"seed": begun.seed})
-    # As that night was, whatever would be chosen now.
-    launcher = Launcher.DOCKER if ENGINE in begun.context else Launcher.PROCESS
-    engine = engine_for(suite.model_copy(update={"launcher": launcher}), f"run {run_id}")
+    engine = engine_as_begun(run_id, containers=ENGINE in begun.context)
     with ExitStack() as stack:
         spool = stack.enter_context(Spool.open(settings.runs / run_id, f"bisect-{secrets.token_hex(2)}"))
         session = Session(

@@ -55,7 +55,9 @@ def test_a_run_of_containers_says_so_and_from_which_images(wide: NightSummary, t
     page = render(wide, {}, told)
     assert "servers in containers" in page
     assert DIGEST in page
-    assert "launched by docker" in provenance(wide, told).note
+    assert provenance(wide, told).note.endswith(
+        "Servers were launched by docker: the suite says `launcher: docker`, or says auto, which found an engine."
+    )
 
 
 def test_names_tell_containers_from_processes_wherever_both_are(wide: NightSummary, night: NightSummary) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,7 @@ from loadgen.telemetry import Telemetry
 from nightbench.errors import DeploymentError
 from nightbench.server import Command, Limits, ProbeStatus, Protocol, Stop
 from tests.docker import engine as engines
+from tests.docker.base import BASE
 from tests.docker.engine import Running
 from tests.docker.toys import make_request
 from tests.launch.toys import ask, until
@@ -269,3 +271,12 @@ def with_gpu_hook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     hook.chmod(0o755)
     with engines.engine(tmp_path_factory.mktemp("gpu"), path=programs) as running:
         yield engine(running.url)
+
+
+def test_a_tag_that_was_moved_meanwhile_starts_the_image_on_record(docker: Engine, root: Path) -> None:
+    found = docker.client.images.get(BASE)
+    request = make_request(root)
+    moved = replace(request.environment, image="nightbench/moved:away", image_digest=str(found.id))
+    with DockerLauncher(docker).launch(replace(request, environment=moved), ask) as deployment:
+        container = docker.client.containers.get(str(deployment.container_id))
+        assert container.attrs["Image"] == found.id

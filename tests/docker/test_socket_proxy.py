@@ -23,6 +23,7 @@ CONFIG = Path(launch.stack.__file__).with_name("docker-proxy.cfg")
 HOME, CACHE, TMP = "/srv/nightbench/home", "/srv/nightbench/cache", "/srv/tmp"
 
 Ask = Callable[..., int]
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 class _Engine(BaseHTTPRequestHandler):
@@ -32,6 +33,14 @@ class _Engine(BaseHTTPRequestHandler):
 
     def _yes(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.headers.get("Upgrade") == "h2c" and "upgrade" in self.headers.get("Connection", "").lower():
+            self.send_response(101)
+            self.send_header("Connection", "Upgrade")
+            self.send_header("Upgrade", "h2c")
+            self.end_headers()
+            self.wfile.write(self.rfile.read(len(_PREFACE)))
+            self.close_connection = True
+            return
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -57,8 +66,8 @@ class _Connection(HTTPConnection):
 
 
 @pytest.fixture(scope="module")
-def ask() -> Iterator[Ask]:
-    """Asks through the proxy; the status that comes back."""
+def proxy() -> Iterator[Path]:
+    """Where the proxy listens."""
     program = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
     assert program, "no haproxy; apt-get install --no-install-recommends haproxy"
     folder = Path(tempfile.mkdtemp(prefix="nbproxy-"))  # sockets' names are short
@@ -79,23 +88,47 @@ def ask() -> Iterator[Ask]:
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
-        def send(method: str, path: str, body: Any = None) -> int:
-            connection = _Connection(folder / "in.sock")
-            sent = json.dumps(body) if isinstance(body, dict) else body
-            try:
-                with suppress(BrokenPipeError):
-                    connection.request(method, path, sent, {"Content-Type": "application/json"})
-                return connection.getresponse().status
-            finally:
-                connection.close()
-
-        yield send
+        yield folder / "in.sock"
     finally:
         process.terminate()
         process.wait(10)
         server.shutdown()
         server.server_close()
         shutil.rmtree(folder)
+
+
+@pytest.fixture
+def ask(proxy: Path) -> Ask:
+    """Asks through the proxy; the status that comes back."""
+
+    def send(method: str, path: str, body: Any = None) -> int:
+        connection = _Connection(proxy)
+        sent = json.dumps(body) if isinstance(body, dict) else body
+        try:
+            with suppress(BrokenPipeError):
+                connection.request(method, path, sent, {"Content-Type": "application/json"})
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    return send
+
+
+@pytest.mark.parametrize("path", ["/session", "/grpc", "/v1.41/session"])
+def test_buildkit_s_session_reaches_the_engine(proxy: Path, path: str) -> None:
+    """By HTTP/1.1's upgrade to HTTP/2: HAProxy drops that header from 3.0.6 on, and no image could be built."""
+    with socket(AF_UNIX) as connection:
+        connection.settimeout(20)
+        connection.connect(str(proxy))
+        connection.sendall(
+            f"POST {path} HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n".encode()
+        )
+        with connection.makefile("rb") as told:
+            assert told.readline().split()[1] == b"101"
+            headers = dict(line.lower().strip().split(b": ") for line in iter(told.readline, b"\r\n"))
+            assert headers[b"upgrade"] == b"h2c"
+            connection.sendall(_PREFACE)
+            assert told.read(len(_PREFACE)) == _PREFACE
 
 
 @pytest.mark.parametrize(
@@ -163,7 +196,9 @@ CREATE = "/v1.41/containers/create?name=x"
 
 
 def _made(**host: object) -> dict[str, object]:
-    return {"Image": "nightbench/fastapi:abc", "Cmd": ["python"], "HostConfig": {"Binds": None, **host}}
+    given_up = {"Binds": None, "CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges:true"]}
+    known = {name: value for name, value in {**given_up, **host}.items() if value is not ...}
+    return {"Image": "nightbench/fastapi:abc", "Cmd": ["python"], "HostConfig": known}
 
 
 @pytest.mark.parametrize(
@@ -175,6 +210,9 @@ def _made(**host: object) -> dict[str, object]:
         {"Mounts": [{"Type": "bind", "Source": f"{HOME}/a", "Target": "/a", "ReadOnly": True}]},
         {"Mounts": [{"Type": "tmpfs", "Target": "/run"}]},
         {"Tmpfs": {"/run": "size=64m"}, "ReadonlyRootfs": True, "CapDrop": ["ALL"], "CapAdd": None, "Devices": []},
+        {"SecurityOpt": None},
+        {"SecurityOpt": []},
+        {"SecurityOpt": ...},
         {"SecurityOpt": ["no-new-privileges"], "Privileged": False, "NetworkMode": "bridge", "IpcMode": "private"},
         {"DeviceRequests": [{"Driver": "nvidia", "DeviceIDs": ["0"], "Capabilities": [["gpu"]]}]},
         {"PidMode": "", "VolumesFrom": None, "MaskedPaths": None, "VolumeDriver": "", "ShmSize": 1 << 30},
@@ -200,6 +238,17 @@ def test_a_servers_container_is_let_through(ask: Ask, host: dict[str, object]) -
         {"DeviceCgroupRules": ["a *:* rwm"]},
         {"VolumesFrom": ["nightbench-postgres-1"]},
         {"SecurityOpt": ["seccomp=unconfined"]},
+        {"SecurityOpt": ["no-new-privileges:false"]},
+        {"SecurityOpt": ["no-new-privileges", "apparmor=mine"]},
+        {"SecurityOpt": ["label=disable"]},
+        {"SecurityOpt": ['seccomp={"defaultAction": "SCMP_ACT_ALLOW"}']},
+        {"SecurityOpt": ["systempaths=all"]},
+        {"securityopt": ["apparmor=mine"]},
+        {"CapDrop": ...},
+        {"CapDrop": None},
+        {"CapDrop": []},
+        {"CapDrop": ["NET_RAW"]},
+        {"capdrop": []},
         {"MaskedPaths": []},
         {"Binds": ["/:/host"]},
         {"Binds": ["/var/run/docker.sock:/var/run/docker.sock"]},

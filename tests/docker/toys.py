@@ -54,7 +54,7 @@ def make_request(root: Path, body: str = "serve()", deployment: str = "d1", **ch
         "options": {},
         "threads": 1,
         "limits": Limits(),
-        "environment": Environment(Path("/usr/bin/python3"), folder, "image", "1.0", False, 0, image, "sha256:0"),
+        "environment": Environment(Path("/usr/bin/python3"), folder, "image", "1.0", False, 0, image),
         "run_id": "r1",
         "deployment_id": deployment,
         "log_path": folder / "server.log",

@@ -103,6 +103,21 @@ def test_only_the_proxy_holds_the_engines_socket() -> None:
     assert _services()["docker-proxy"]["network_mode"] == "none"
 
 
+def test_what_the_proxy_refuses_is_not_asked_for() -> None:
+    worker = _read("launch/stack/services.yml")["services"]["worker"]
+    assert worker["environment"]["NIGHTBENCH_SHARED_MEMORY"] == "no"
+    assert Settings.from_environment({"NIGHTBENCH_SHARED_MEMORY": "no"}).shared_memory is False
+
+
+def test_the_proxy_is_of_a_release_that_lets_builds_through() -> None:
+    """HAProxy drops `Upgrade: h2c` from 3.0.6 on, and in all later branches."""
+    image = _services()["docker-proxy"]["image"]
+    found = re.search(r":-haproxy:(\d+)\.(\d+)\.(\d+)-", image)
+    assert found is not None
+    assert tuple(map(int, found.groups())) < (3, 0, 6)
+    assert f"HAPROXY_IMAGE={image.partition(':-')[2].partition('}')[0]}\n" in EXAMPLE
+
+
 def test_grafana_is_told_of_a_role_that_only_reads() -> None:
     (source,) = _read("dashboards/provisioning/datasources/nightbench.yml")["datasources"]
     assert (source["uid"], source["user"]) == ("nightbench", "nightbench_reader")
@@ -163,6 +178,13 @@ def test_no_settings_are_a_sentence(root: Path) -> None:
         ("NIGHTBENCH_HOME=relative", r"NIGHTBENCH_HOME: 'relative' is not a plain absolute path"),
         ("NIGHTBENCH_CACHE=/a b", r"NIGHTBENCH_CACHE: '/a b' is not a plain absolute path"),
         ("NIGHTBENCH_CACHE=/a:/b", r"NIGHTBENCH_CACHE: '/a:/b' is not a plain absolute path"),
+        ("NIGHTBENCH_HOME=/", r"NIGHTBENCH_HOME: '/' is not a plain absolute path"),
+        ("NIGHTBENCH_HOME=/srv/home/", r"NIGHTBENCH_HOME: '/srv/home/' is not .* no '/' at its end"),
+        ("NIGHTBENCH_HOME=/srv//home", r"NIGHTBENCH_HOME: '/srv//home' is not a plain absolute path"),
+        ("NIGHTBENCH_CACHE=/srv/../etc", r"NIGHTBENCH_CACHE: '/srv/../etc' is not a plain absolute path"),
+        ("NIGHTBENCH_CACHE=/srv/.", r"NIGHTBENCH_CACHE: '/srv/.' is not a plain absolute path"),
+        ("NIGHTBENCH_TMP=/", r"NIGHTBENCH_TMP: '/' is not a plain absolute path"),
+        ("NIGHTBENCH_TMP=tmp", r"NIGHTBENCH_TMP: 'tmp' is not a plain absolute path"),
     ],
 )
 def test_a_bad_setting_is_a_sentence_without_the_secret(root: Path, line: str, said: str) -> None:
@@ -171,6 +193,21 @@ def test_a_bad_setting_is_a_sentence_without_the_secret(root: Path, line: str, s
     with pytest.raises(UsageError, match=said) as failed:
         check_settings(root, {})
     assert "secret-word" not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "NIGHTBENCH_TMP=",
+        "NIGHTBENCH_TMP=/var/tmp",
+        "NIGHTBENCH_HOME=/home/me/.local/share/n.b",
+        "NIGHTBENCH_CACHE=/a/..b",
+    ],
+)
+def test_a_plain_folder_is_let_be(root: Path, line: str) -> None:
+    name = line.partition("=")[0]
+    _written(root, lambda text: re.sub(rf"^{name}=.*$", line, text, flags=re.MULTILINE))
+    check_settings(root, {})
 
 
 def test_the_shells_environment_goes_first_as_for_compose(root: Path) -> None:

@@ -71,10 +71,7 @@ class FakeContainer:
             raise KeyboardInterrupt
         self.state["Running"] = False
 
-    def remove(self, **how: bool) -> None:
-        if self.removed:
-            raise NotFound("gone")
-        assert how == {"force": True, "v": True}
+    def remove(self) -> None:
         self.removed = True
         for listener in self._open:
             with suppress(OSError):
@@ -88,9 +85,6 @@ class FakeNetwork:
     asked: dict[str, Any]
     removed: bool = False
 
-    def remove(self) -> None:
-        self.removed = True
-
 
 @dataclass
 class FakeEngine:
@@ -102,6 +96,8 @@ class FakeEngine:
     """State of every container right after it was started."""
     answer: bytes = b"right"
     interrupt_stop: bool = False
+    lose_answers: str = ""
+    """Of a ``network`` or ``container``: what is created is there, and nobody hears of it."""
     gone: bool = False
     made: list[FakeContainer] = field(default_factory=list)
     bridges: list[FakeNetwork] = field(default_factory=list)
@@ -113,6 +109,10 @@ class FakeEngine:
     @property
     def networks(self) -> "_Networks":
         return _Networks(self)
+
+    @property
+    def api(self) -> "_Api":
+        return _Api(self)
 
     @property
     def left(self) -> list[object]:
@@ -128,6 +128,8 @@ class _Containers:
         if self.engine.refuse_create:
             raise self.engine.refuse_create.pop(0)
         self.engine.made.append(FakeContainer(self.engine, image, asked, f"c{len(self.engine.made)}"))
+        if self.engine.lose_answers == "container":
+            raise requests.exceptions.ReadTimeout("read timed out")
         return self.engine.made[-1]
 
 
@@ -137,4 +139,26 @@ class _Networks:
 
     def create(self, name: str, **asked: Any) -> FakeNetwork:
         self.engine.bridges.append(FakeNetwork(name, asked))
+        if self.engine.lose_answers == "network":
+            raise requests.exceptions.ReadTimeout("read timed out")
         return self.engine.bridges[-1]
+
+
+@dataclass
+class _Api:
+    """The engine's requests by name, as the client's lower layer makes them."""
+
+    engine: FakeEngine
+
+    def remove_container(self, name: str, **how: bool) -> None:
+        assert how == {"force": True, "v": True}
+        found = [each for each in self.engine.made if each.asked["name"] == name and not each.removed]
+        if not found:
+            raise NotFound("no such container")
+        found[0].remove()
+
+    def remove_network(self, name: str) -> None:
+        found = [each for each in self.engine.bridges if each.name == name and not each.removed]
+        if not found:
+            raise NotFound("no such network")
+        found[0].removed = True

@@ -39,20 +39,24 @@ def test_it_is_shut_off_from_all_it_does_not_need(root: Path) -> None:
     (root / "workdirs" / "w1").rmdir()
 
 
-@pytest.mark.parametrize(("uid", "mode"), [(0, "private"), (1000, "host")])
+@pytest.mark.parametrize(
+    ("uid", "shared_memory", "mode"), [(0, True, "private"), (1000, True, "host"), (1000, False, "private")]
+)
 def test_shared_memory_is_open_to_its_owner_alone(
-    root: Path, monkeypatch: pytest.MonkeyPatch, uid: int, mode: str
+    root: Path, monkeypatch: pytest.MonkeyPatch, uid: int, shared_memory: bool, mode: str
 ) -> None:
-    """Root's is closed to the user that a container has then, so the protocol is none of the container's."""
+    """Root's is closed to the user that a container has then, so the protocol is none of the container's; nor is it
+    where the settings shut it off, as in the compose stack, whose socket proxy gives no container the machine's IPC."""
     monkeypatch.setattr("os.getuid", lambda: uid)
     monkeypatch.setattr("os.chown", lambda *_, **__: None)
     protocols = {Protocol.KSERVE_HTTP_SHM: "http", Protocol.KSERVE_HTTP: "http"}
-    assert made(root, protocols=protocols)["ipc_mode"] == mode
+    assert made(root, shared_memory=shared_memory, protocols=protocols)["ipc_mode"] == mode
     (root / "workdirs" / "w1" / "models").rmdir()
     for left in (root / "workdirs" / "w1").iterdir():
         left.unlink()
     (root / "workdirs" / "w1").rmdir()
-    assert set(spoken(protocols, uid)) == {Protocol.KSERVE_HTTP, *([] if uid == 0 else [Protocol.KSERVE_HTTP_SHM])}
+    both = {Protocol.KSERVE_HTTP, Protocol.KSERVE_HTTP_SHM}
+    assert set(spoken(protocols, uid, shared_memory)) == (both if mode == "host" else {Protocol.KSERVE_HTTP})
 
 
 @pytest.mark.parametrize(
@@ -115,7 +119,7 @@ def test_gpus_are_all_or_listed() -> None:
 
 @pytest.mark.parametrize(
     ("visible", "gpus"),
-    [(None, ("all",)), ("", ("all",)), ("1", ("1",)), ("0, GPU-8f1", ("0", "GPU-8f1"))],
+    [(None, ("all",)), ("", ()), ("-1", ()), ("1", ("1",)), ("0, GPU-8f1", ("0", "GPU-8f1")), ("2,-1,3", ("2",))],
 )
 def test_a_server_gets_the_gpus_that_a_process_would_see(
     tmp_path: Path, visible: str | None, gpus: tuple[str, ...]

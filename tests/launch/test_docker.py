@@ -1,5 +1,6 @@
 """The container launcher against an engine of Python objects: what it asks for, and what it makes of refusals."""
 
+import os
 from pathlib import Path
 from typing import cast
 
@@ -10,6 +11,7 @@ from docker import DockerClient
 from launch.docker import DockerLauncher
 from launch.engine import Engine
 from launch.request import LaunchRequest
+from launch.workdir import marked_engines
 from nightbench.errors import DeploymentError
 from nightbench.server import Command, Deployment, Limits, Metrics, Protocol, ServeRequest, Stop
 from nightbench.stopping import Stopped
@@ -58,7 +60,16 @@ def test_an_image_and_its_digest_are_told(root: Path, fake: FakeEngine) -> None:
     request = replace(request, environment=replace(request.environment, image="nb/toy:1", image_digest="sha256:ab"))
     with launcher(fake).launch(request, ask) as deployment:
         assert (deployment.image, deployment.image_digest) == ("nb/toy:1", "sha256:ab")
-    assert fake.made[0].image == "nb/toy:1"
+    # By its bytes: somebody may have moved the tag since it was looked up.
+    assert fake.made[0].image == "sha256:ab"
+    official = "vendor/toy:1@sha256:cd"
+    request = replace(
+        request, environment=replace(request.environment, image=official, image_digest="sha256:cd"), deployment_id="d2"
+    )
+    with launcher(fake).launch(request, ask):
+        pass
+    # A registry's digest is no name by itself.
+    assert fake.made[1].image == official
 
 
 def test_limits_are_the_process_launchers(root: Path, fake: FakeEngine) -> None:
@@ -186,6 +197,28 @@ def test_an_engine_that_went_away_is_told_as_such(root: Path, fake: FakeEngine) 
     error = failure(fake, make_request(root))
     assert error.kind == "no_engine"
     assert "unix:///nowhere.sock" in error.detail
+
+
+@pytest.mark.parametrize("what", ["network", "container"])
+def test_what_was_created_without_our_hearing_of_it_is_removed_as_well(root: Path, fake: FakeEngine, what: str) -> None:
+    fake.lose_answers = what
+    assert failure(fake, make_request(root)).kind == "no_engine"
+    assert (fake.made if what == "container" else fake.bridges) != []
+
+
+def test_an_engine_s_own_process_ids_are_not_taken_for_ours(root: Path, fake: FakeEngine) -> None:
+    fake.end = {"Pid": os.getpid()}
+    with launcher(fake).launch(make_request(root), ask) as deployment:
+        assert (deployment.pid, deployment.rss_bytes) == (None, None)
+
+
+def test_nothing_that_the_container_can_write_says_which_engine_to_ask(root: Path, fake: FakeEngine) -> None:
+    with launcher(fake).launch(make_request(root), ask):
+        assert marked_engines(root / "workdirs", lambda _: True) == ["unix:///nowhere.sock"]
+        (mark,) = (root / "workdirs").glob("*.engine")
+        sources = [Path(each["Source"]) for each in fake.made[0].asked["mounts"]]
+        assert not any(mark.is_relative_to(source) for source in sources)
+    assert marked_engines(root / "workdirs", lambda _: True) == []
 
 
 def test_what_ended_under_load_says_so_in_its_log(root: Path, fake: FakeEngine) -> None:

@@ -34,6 +34,23 @@ def test_the_environment_goes_before_the_files_and_the_named_file_before_the_use
     assert (said["index-url"], said["retries"], said["proxy"]) == ("https://u:p@env/simple", "2", "http://p:1")
 
 
+def test_a_setting_may_be_spelt_with_underscores(tmp_path: Path) -> None:
+    conf(tmp_path / ".config/pip/pip.conf", "[global]\nindex_url = https://one/\nTrusted_Host = one\n")
+    own = conf(tmp_path / "own.conf", "[install]\nindex-url = https://two/\n")
+    said = pip_settings({"HOME": str(tmp_path), "PIP_CONFIG_FILE": str(own)}).settings
+    assert (said["index-url"], said["trusted-host"]) == ("https://two/", "one")
+
+
+def test_the_machine_s_own_file_and_the_virtual_environment_s_are_read(tmp_path: Path) -> None:
+    conf(tmp_path / "xdg/pip/pip.conf", "[global]\nindex-url = https://machine/\nretries = 1\nproxy = http://p:1\n")
+    conf(tmp_path / ".config/pip/pip.conf", "[global]\nindex-url = https://user/\nretries = 2\n")
+    conf(tmp_path / "venv/pip.conf", "[global]\nindex-url = https://venv/\n")
+    env = {"HOME": str(tmp_path), "XDG_CONFIG_DIRS": f"{tmp_path}/none:{tmp_path}/xdg"}
+    said = pip_settings({**env, "VIRTUAL_ENV": str(tmp_path / "venv")}).settings
+    assert (said["index-url"], said["retries"], said["proxy"]) == ("https://venv/", "2", "http://p:1")
+    assert pip_settings(env).settings["index-url"] == "https://user/"
+
+
 def test_a_percent_in_a_password_is_a_percent(tmp_path: Path) -> None:
     assert "https://u:a%40b@env/" in settings(tmp_path, PIP_INDEX_URL="https://u:a%40b@env/").text
     own = conf(tmp_path / "own.conf", "[global]\nindex-url = https://u:a%40b@own/\n")

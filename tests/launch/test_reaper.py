@@ -18,9 +18,9 @@ from docker import DockerClient
 
 from launch import reaper
 from launch.engine import Engine
-from launch.labels import OWNER, OWNER_LABEL, Owner, labels
+from launch.labels import MACHINE_LABEL, OWNER, OWNER_LABEL, Owner, labels, this_machine
 from launch.reaper import reap, reap_containers
-from launch.workdir import ENGINE, SHARED_MEMORY
+from launch.workdir import SHARED_MEMORY, marked_engines
 from tests.launch.toys import runs, until
 
 OWNER_SCRIPT = """
@@ -130,11 +130,12 @@ def test_owners_are_told_apart_for_good() -> None:
 class Left:
     """A container or network, as an engine lists it."""
 
-    def __init__(self, owner: str, created_s: float) -> None:
+    def __init__(self, owner: str, created_s: float, machine: str | None = None) -> None:
         stamp = datetime.fromtimestamp(created_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.123456789Z")
-        self.attrs = {"Labels": {OWNER_LABEL: owner}, "Created": created_s, "Names": ["/c"]}
+        marks = {OWNER_LABEL: owner, MACHINE_LABEL: machine or this_machine()}
+        self.attrs = {"Labels": marks, "Created": created_s, "Names": ["/c"]}
         self.network = SimpleNamespace(
-            attrs={"Labels": {OWNER_LABEL: owner}, "Created": stamp},
+            attrs={"Labels": marks, "Created": stamp},
             name="n",
             remove=lambda: self.gone.append("network"),
         )
@@ -163,9 +164,11 @@ def test_containers_go_with_their_owner_or_with_the_machine_s_last_boot() -> Non
     mine, orphan = Left(Owner.current().label, now), Left(dead_owner().label, now)
     elsewhere, rebooted = Left("7:7:feedbeef", now), Left("7:7:feedbeef", psutil.boot_time() - 60)
     unlabelled = Left("nonsense", 0)
-    reaped = reap_containers(engine_with(mine, orphan, elsewhere, rebooted, unlabelled))
+    # An engine that several machines use: this one's boot says nothing of the other's runs.
+    another = Left("7:7:feedbeef", psutil.boot_time() - 60, machine="another")
+    reaped = reap_containers(engine_with(mine, orphan, elsewhere, rebooted, unlabelled, another))
     assert orphan.gone == rebooted.gone == ["container", "network"]
-    assert mine.gone == elsewhere.gone == unlabelled.gone == []
+    assert mine.gone == elsewhere.gone == unlabelled.gone == another.gone == []
     assert [one.kind for one in reaped] == ["container", "container", "network", "network"]
 
 
@@ -181,15 +184,35 @@ def test_an_engine_is_asked_only_where_a_dead_owner_s_folder_names_it(
 
     monkeypatch.setattr(reaper, "engine", found)
     for owner in (Owner.current(), Owner(1, 1, "feedbeef")):
-        folder = tmp_path / f"{owner.prefix}aa"
-        folder.mkdir()
-        (folder / ENGINE).write_text("unix:///live.sock")
+        (tmp_path / f"{owner.prefix}aa").mkdir()
+        (tmp_path / f"{owner.prefix}aa.engine").write_text("unix:///live.sock")
     reap(tmp_path)
     assert asked == []
-    (tmp_path / f"{dead_owner().prefix}bb").mkdir()
-    (tmp_path / f"{dead_owner().prefix}cc").mkdir()
-    for folder in tmp_path.glob("*-1-*[bc]"):
-        (folder / ENGINE).write_text("unix:///left.sock")
+    for name in "bc":
+        prefix = dead_owner().prefix
+        (tmp_path / f"{prefix}{name}").mkdir()
+        # What its container wrote there is nobody's word.
+        (tmp_path / f"{prefix}{name}" / ".engine").write_text("tcp://evil:2375")
+        (tmp_path / f"{prefix}{name}.engine").write_text("unix:///left.sock")
     kinds = [one.kind for one in reap(tmp_path)]
     assert asked == ["unix:///left.sock"]
     assert "container" in kinds
+    assert {path.name[-9:] for path in tmp_path.iterdir()} == {path.name[-9:] for path in tmp_path.glob("*-*aa*")}
+
+
+def test_traps_laid_for_the_reaper_spring_at_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | None] = []
+    monkeypatch.setattr(reaper, "engine", asked.append)
+    prefix = dead_owner().prefix
+    (tmp_path / "url").write_text("tcp://evil:2375")
+    (tmp_path / f"{prefix}link.engine").symlink_to(tmp_path / "url")
+    os.mkfifo(tmp_path / f"{prefix}pipe.engine")
+    (tmp_path / f"{prefix}folder.engine").mkdir()
+    (tmp_path / f"{prefix}long.engine").write_text("x" * 4097)
+    (tmp_path / f"{prefix}binary.engine").write_bytes(b"\xff\xfe")
+    assert marked_engines(tmp_path, lambda _: True) == []
+    (tmp_path / f"{prefix}theirs.engine").write_text("tcp://evil:2375")
+    uid = os.getuid()
+    monkeypatch.setattr("launch.untrusted.os.getuid", lambda: uid + 1)
+    assert marked_engines(tmp_path, lambda _: True) == []
+    assert asked == []

@@ -161,3 +161,18 @@ def test_images_of_other_kits_differ_by_what_the_kits_say() -> None:
 def test_a_process_has_no_image_to_differ_by() -> None:
     assert differences(GOOD, in_image(recipe(), NEW)).changed == {}
     assert mixed(GOOD, recipe(), ["code"]).image == ""
+
+
+def test_images_of_different_kits_may_differ_by_their_base_as_well() -> None:
+    good, tonight = in_image(GOOD, OLD), in_image(recipe(code="slow\n"), NEW)
+    words = "images of different kits: what they were built on may differ as well"
+    what = differences(good, tonight)
+    assert (what.changed, what.unrestored) == ({"code": "serve.py changed"}, {"image base": words})
+    # Last-good runs from its own image, so the two sides do tell of the base; built anew it would say nothing of it.
+    assert not what.unseen
+    assert differences(good, tonight, image_gone="the engine no longer has it").unseen == {"image base"}
+
+
+def test_how_a_container_is_reached_follows_from_the_rest() -> None:
+    good = replace(GOOD, context={**GOOD.context, "network": "this machine only, by the bridge"})
+    assert not differences(good, recipe()).unrestored

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from db.errors import DatabaseDown
 from launch.engine import Engine
 from launch.images import Image
 from nightbench.errors import DeploymentError, UsageError
@@ -14,7 +15,7 @@ from nightbench.model import Format
 from nightbench.server import Command, Launcher, Protocol, ServerSpec
 from nightbench.suite import Suite, parse_suite
 from tasks import launching
-from tasks.launching import contained, context_of, engine_for, image_environment
+from tasks.launching import contained, context_of, engine_as_begun, engine_for, image_environment, other_way
 from tasks.session import Session
 
 ENGINE = Engine(cast("Any", None), "unix:///fake.sock", "28.0")
@@ -76,6 +77,59 @@ def test_without_an_engine_auto_means_processes_and_docker_is_refused(monkeypatc
     assert engine_for(suite(Launcher.AUTO), "s.yaml") is None
     with pytest.raises(UsageError, match=r"^s\.yaml: launcher: docker: no Docker engine answers"):
         engine_for(suite(Launcher.DOCKER), "s.yaml")
+
+
+def test_what_auto_chose_is_told(monkeypatch: pytest.MonkeyPatch, answering: list[Engine]) -> None:
+    told: list[str] = []
+    for launcher in Launcher:
+        engine_for(suite(launcher), "s.yaml", told.append)
+    assert len(answering) == 2
+    monkeypatch.setattr(launching, "available", lambda: "no Docker engine answers at unix:///x")
+    engine_for(suite(Launcher.AUTO), "s.yaml", told.append)
+    assert told == ["servers run in containers", "servers run as processes: no Docker engine answers at unix:///x"]
+
+
+def test_a_run_goes_on_as_it_was_begun(monkeypatch: pytest.MonkeyPatch, answering: list[Engine]) -> None:
+    assert engine_as_begun("r1", containers=False) is None
+    assert answering == []
+    assert engine_as_begun("r1", containers=True) is ENGINE
+    assert answering == [ENGINE]
+
+    def none() -> Engine:
+        raise DeploymentError("no_engine", "no Docker engine answers at unix:///x")
+
+    monkeypatch.setattr(launching, "engine", none)
+    with pytest.raises(UsageError, match=r"^run 'r1': was begun in containers, and no Docker engine answers"):
+        engine_as_begun("r1", containers=True)
+
+
+@pytest.mark.parametrize(
+    ("was", "found", "said"),
+    [
+        ({}, None, ""),
+        ({}, ENGINE, "run r0 had its servers as processes; tonight's series are others"),
+        ({"docker_engine": "27"}, ENGINE, ""),
+        ({"docker_engine": "27"}, None, "run r0 had its servers in containers; tonight's series are others"),
+    ],
+)
+def test_a_night_that_starts_its_servers_in_another_way_than_the_last_says_so(
+    was: dict[str, str], found: Engine | None, said: str
+) -> None:
+    nights = [("elsewhere", "Xeon", 9), ("empty", "EPYC", 0), ("r0", "EPYC", 3), ("r00", "EPYC", 3)]
+    store = SimpleNamespace(
+        history=lambda suite: [SimpleNamespace(run_id=r, hardware=h, measured=n) for r, h, n in nights],
+        run_started=lambda run_id: SimpleNamespace(run_id=run_id, context=was),
+    )
+    assert other_way(cast("Any", store), "s", "EPYC", found).startswith(said)
+    assert bool(other_way(cast("Any", store), "s", "EPYC", found)) is bool(said)
+    assert other_way(cast("Any", store), "s", "Ryzen", found) == ""
+
+
+def test_a_database_that_is_away_keeps_no_night_from_beginning() -> None:
+    def away(**_: object) -> None:
+        raise DatabaseDown("the database does not answer")
+
+    assert other_way(cast("Any", SimpleNamespace(history=away)), "s", "EPYC", None) == ""
 
 
 def test_the_context_names_an_engine_only_where_there_is_one() -> None:
