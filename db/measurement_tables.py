@@ -49,6 +49,7 @@ cases = Table(
     Column("version", Integer, nullable=False),
     Column("launcher", Text),
     not_negative("threads"),
+    Index("ix_cases_words", "server", "model", "protocol", "batch", "load_kind"),
 )
 
 measurements = Table(

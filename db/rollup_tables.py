@@ -34,9 +34,13 @@ night_series = Table(
     Column("ok_count", BigInteger, nullable=False),
     Column("failed_count", BigInteger, nullable=False),
     *(Column(name, Double) for name in _FIGURES),
+    Column("gpus", Integer),
+    Column("joules_per_request", Double),
     Index("ix_night_series_run_id", "run_id"),
 )
-"""One row a cell and night over its rounds: the medians of those that nothing is said against."""
+"""One row a cell and night over its rounds: each figure's median over those in which nothing is said against it.
+
+``gpus``: the most that worked in any round, kept since telemetry goes sooner than this; null where nobody looked."""
 
 judged_series = Table(
     "judged_series",

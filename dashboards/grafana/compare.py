@@ -15,16 +15,9 @@ _BATCHES = (1, 2, 4, 8, 16, 32, 64)
 
 # Figures over the rounds with their intervals are the judged ones. Under an open loop throughput is what was sent, so
 # such series have none and are not here. GPUs that did nothing do not share the work; without any it is the machine's.
+# How many there were may be unknown, and then so is what each of them did.
 _SERIES = """
-WITH energy AS (
-    SELECT
-        fingerprint, greatest(max(gpus), 1) AS gpus,
-        percentile_cont(0.5) WITHIN GROUP (ORDER BY joules_per_inference) AS joules
-    FROM cell_facts
-    WHERE run_id IN (${run:sqlstring}) AND server IN (${server:sqlstring}) AND model IN (${model:sqlstring})
-        AND NOT doubted
-    GROUP BY fingerprint
-), judged AS (
+WITH judged AS (
     SELECT
         fingerprint, label, server, model, batch, bool_or(doubted) AS doubted,
         max(value * batch) FILTER (WHERE metric = 'throughput_rps') AS per_s,
@@ -38,10 +31,11 @@ WITH energy AS (
     GROUP BY fingerprint, label, server, model, batch
 ), series AS (
     SELECT
-        judged.*, coalesce(energy.gpus, 1) AS gpus, energy.joules, per_s / coalesce(energy.gpus, 1) AS per_gpu,
-        per_s_low / coalesce(energy.gpus, 1) AS per_gpu_low, per_s_high / coalesce(energy.gpus, 1) AS per_gpu_high
+        judged.*, nights.gpus, nights.joules_per_inference AS joules, per_s / shared.among AS per_gpu,
+        per_s_low / shared.among AS per_gpu_low, per_s_high / shared.among AS per_gpu_high
     FROM judged
-    LEFT JOIN energy ON energy.fingerprint = judged.fingerprint
+    LEFT JOIN series_nights AS nights ON nights.fingerprint = judged.fingerprint AND nights.run_id IN (${run:sqlstring})
+    CROSS JOIN LATERAL (SELECT CASE nights.gpus WHEN 0 THEN 1 ELSE nights.gpus END AS among) AS shared
     WHERE per_s > 0
 )"""
 _COST = "(${price:sqlstring})::DOUBLE PRECISION / 3600 * 1e6"
@@ -80,7 +74,7 @@ CROSS JOIN LATERAL (SELECT EXISTS (
     WHERE other.model = series.model AND NOT other.doubted AND other.per_gpu >= series.per_gpu
         AND other.p99_ns <= series.p99_ns AND (other.per_gpu > series.per_gpu OR other.p99_ns < series.p99_ns)
 ) AS beaten) AS frontier
-WHERE p99_ns IS NOT NULL
+WHERE p99_ns IS NOT NULL AND per_gpu IS NOT NULL
 ORDER BY p99_ns"""
     panel = cloud(
         "latency p99",
@@ -94,7 +88,8 @@ ORDER BY p99_ns"""
         (Sql(filled(text, series=_SERIES)),),
         "Throughput per GPU against latency p99, inferences/s",
         "One point a series of this night. On the frontier: no other of the same model is both faster and sooner"
-        " (Pareto). Left and up is better. On a machine without a GPU: throughput of the machine.",
+        " (Pareto). Left and up is better. Where no GPU worked: throughput of the machine. Where nobody saw how many"
+        " did: no point.",
         14,
         11,
     )
@@ -105,7 +100,7 @@ def _batches() -> Tile:
     text = """{series}
 SELECT server || ' · ' || model AS server, {columns}
 FROM series
-WHERE NOT doubted
+WHERE NOT doubted AND per_gpu IS NOT NULL
 GROUP BY server, model
 ORDER BY max(per_gpu) DESC
 LIMIT 12"""
@@ -166,7 +161,7 @@ SELECT
     {cost} / nullif(per_s_low, 0) AS "cost high", joules AS "energy", CASE WHEN doubted THEN 'doubted' END AS doubt,
     fingerprint
 FROM series
-ORDER BY per_gpu DESC
+ORDER BY per_gpu DESC NULLS LAST, per_s DESC
 LIMIT 500"""
     panel = figures()
     here = to(SERIES, "This series", {"suite": "${suite:percentencode}", "fingerprint": field("fingerprint")})
@@ -183,7 +178,8 @@ LIMIT 500"""
         panel,
         (Sql(filled(text, series=_SERIES, cost=_COST)),),
         "All figures of the night, inferences/s, ms, cost per million, J",
-        "With the bounds of their 95 % intervals. A low cost belongs to the high bound of throughput.",
+        "With the bounds of their 95 % intervals. A low cost belongs to the high bound of throughput. GPUs are those"
+        " that worked; where nobody saw how many did, there is no figure per GPU.",
         24,
         11,
     )

@@ -35,18 +35,13 @@ def series() -> build.Dashboard:
 
 def _rounds() -> Tile:
     text = """
-        SELECT facts.started_at AS "time",
-            CASE WHEN NOT doubted THEN figure.value END AS "round",
-            CASE WHEN doubted THEN figure.value END AS "doubted round"
-        FROM measurement_facts AS facts
-        CROSS JOIN LATERAL (SELECT CASE ${metric:sqlstring}
-            WHEN 'throughput_rps' THEN throughput_rps WHEN 'latency_p50_ns' THEN latency_p50_ns
-            WHEN 'latency_p99_ns' THEN latency_p99_ns WHEN 'answer_rps' THEN answer_rps
-            WHEN 'tokens_per_s' THEN tokens_per_s WHEN 'ttft_p50_ns' THEN ttft_p50_ns
-            WHEN 'itl_p50_ns' THEN itl_p50_ns END AS value) AS figure
-        WHERE facts.fingerprint IN (${fingerprint:sqlstring}) AND facts.suite IN (${suite:sqlstring})
-            AND $__timeFilter(facts.started_at)
-        ORDER BY facts.started_at"""
+        SELECT started_at AS "time",
+            CASE WHEN NOT doubted THEN value END AS "round",
+            CASE WHEN doubted THEN value END AS "doubted round"
+        FROM round_figures
+        WHERE fingerprint IN (${fingerprint:sqlstring}) AND suite IN (${suite:sqlstring})
+            AND metric IN (${metric:sqlstring}) AND $__timeFilter(started_at)
+        ORDER BY started_at"""
     panel = lines(None)
     points = {"custom.drawStyle": "points", "custom.pointSize": 6}
     with_column(panel, "round", points | {"color": {"mode": "fixed", "fixedColor": "blue"}})

@@ -78,8 +78,8 @@ def _quantiles() -> Tile:
         lines("ns").min(0),
         (Sql(text, Format.TIME_SERIES),),
         "Latency quantiles of ${fingerprint:text}, ms",
-        "Medians of the rounds that are not doubted. A tail that the samples cannot carry has no point. Intervals: the"
-        " Series dashboard.",
+        "Each the median of the rounds in which it is not doubted. A tail that the samples cannot carry has no point."
+        " Intervals: the Series dashboard.",
         12,
         9,
     )
@@ -111,6 +111,7 @@ def _split() -> Tile:
             percentile_cont(0.5) WITHIN GROUP (ORDER BY compute_us_per_request) * 1000 AS "computing"
         FROM cell_facts
         WHERE fingerprint IN (${fingerprint:sqlstring}) AND suite IN (${suite:sqlstring}) AND $__timeFilter(started_at)
+            AND NOT doubted
         GROUP BY night
         HAVING count(compute_us_per_request) > 0
         ORDER BY night"""
@@ -121,7 +122,7 @@ def _split() -> Tile:
         panel,
         (Sql(text, Format.TIME_SERIES),),
         "Waiting and computing inside the server, ms per request",
-        "By the server's own counters (Triton's), mean of a request, median of the rounds.",
+        "By the server's own counters (Triton's), mean of a request, median of the rounds that are not doubted.",
         8,
     )
 

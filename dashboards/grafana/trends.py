@@ -46,17 +46,20 @@ def trends() -> build.Dashboard:
 def _together() -> Tile:
     text = """
         WITH shown AS (
-            SELECT trend.run_id, trend.label, CASE WHEN NOT trend.doubted THEN trend.value END AS value
+            SELECT
+                trend.run_id, trend.fingerprint, trend.label, CASE WHEN NOT trend.doubted THEN trend.value END AS value
             FROM series_trend AS trend
             WHERE trend.suite IN (${suite:sqlstring}) AND trend.fingerprint IN (${fingerprint:sqlstring})
                 AND trend.metric IN (${metric:sqlstring}) AND $__timeFilter(trend.night)
         ), usual AS (
-            SELECT label, percentile_cont(0.5) WITHIN GROUP (ORDER BY value) AS value FROM shown GROUP BY label
+            SELECT fingerprint, label, percentile_cont(0.5) WITHIN GROUP (ORDER BY value) AS value
+            FROM shown
+            GROUP BY fingerprint, label
         )
         SELECT calendar.night AS "time", usual.label AS metric, 100 * (shown.value / usual.value - 1) AS value
         FROM suite_calendar AS calendar
         CROSS JOIN usual
-        LEFT JOIN shown ON shown.run_id = calendar.run_id AND shown.label = usual.label
+        LEFT JOIN shown ON shown.run_id = calendar.run_id AND shown.fingerprint = usual.fingerprint
         WHERE calendar.suite IN (${suite:sqlstring}) AND calendar.hardware IN (${device:sqlstring})
             AND $__timeFilter(calendar.night)
         ORDER BY calendar.night"""

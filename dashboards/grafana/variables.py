@@ -90,7 +90,9 @@ def metric() -> build.CustomVariable:
 def night() -> build.QueryVariable:
     """One night, the newest first; ``run`` because its value is a run's id."""
     text = """
-        SELECT to_char(night, 'YYYY-MM-DD HH24:MI') || ' · ' || run_id AS __text, run_id AS __value FROM night_status
+        SELECT to_char(night AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC · ' || run_id AS __text,
+            run_id AS __value
+        FROM night_status
         WHERE suite IN (${suite:sqlstring}) AND hardware IN (${device:sqlstring})
         ORDER BY night DESC
         LIMIT 400"""

@@ -6,10 +6,11 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from dashboards.grafana.expand import Panel, expanded, panels
 from dashboards.grafana.files import FOLDER
+from db.rollups import roll_up
 from tests.dashboards.grafana_frames import Frame, frames_of, rows_of
 from tests.dashboards.grafana_nights import DOUBTED, FIRST, HOLE, SLOWER, SPLIT
 from tests.dashboards.grafana_store import CHOSEN, WINDOW, filled_postgres
@@ -23,6 +24,22 @@ _NIGHT_MS = 86_400_000
 def connection() -> Iterator[Connection]:
     with filled_postgres() as opened:
         yield opened
+
+
+@pytest.fixture
+def changed(connection: Connection) -> Iterator[Connection]:
+    """The same nights, for a test that changes them; they are as before afterwards."""
+    with connection.begin_nested() as until:
+        yield connection
+        until.rollback()
+
+
+def _titled(beginning: str) -> Panel:
+    return next(each for each in PANELS if each.title.startswith(beginning))
+
+
+def _night_ms(number: int) -> int:
+    return round(FIRST.timestamp() * 1000) + number * _NIGHT_MS
 
 
 def _choices(panel: Panel) -> Any:
@@ -137,3 +154,110 @@ def test_the_heat_map_counts_every_successful_request_of_the_histograms(connecti
     panel = next(each for each in PANELS if each.type == "heatmap")
     frame = frames_of(connection, panel, WINDOW, {**CHOSEN, "fingerprint": SLOWER.fingerprint})[0]
     assert {sum(night) for night in zip(*(row.values for row in frame.fields[1:]), strict=True)} == {600.0}
+
+
+_LAST_NIGHT = {"run": CHOSEN["run"]}
+_ALL_FIGURES = "All figures of the night"
+
+
+def _compared(connection: Connection) -> dict[str, dict[str, Any]]:
+    """The table of Compare, by series."""
+    fields = frames_of(connection, _titled(_ALL_FIGURES), WINDOW, CHOSEN)[0].fields
+    names = [each.shown for each in fields]
+    rows = (dict(zip(names, row, strict=True)) for row in zip(*(each.values for each in fields), strict=True))
+    return {str(row["fingerprint"]): row for row in rows}
+
+
+def _roll_up_anew(connection: Connection) -> None:
+    connection.execute(text("DELETE FROM night_rollups WHERE run_id = :run"), _LAST_NIGHT)
+    roll_up(connection, [str(CHOSEN["run"])])
+
+
+def test_figures_per_gpu_stay_when_telemetry_goes_and_are_none_where_nobody_looked(changed: Connection) -> None:
+    machine = _compared(changed)
+    second = "SELECT run_id, cell_id, ordinal + 100, 'gpu1', metric, offset_ms, \"values\" FROM telemetry"
+    changed.execute(text(f"INSERT INTO telemetry {second} WHERE run_id = :run AND source = 'gpu0'"), _LAST_NIGHT)
+    _roll_up_anew(changed)
+    seen = _compared(changed)
+    for series, row in seen.items():
+        assert row["gpus"] == 2
+        assert row["per GPU"] == pytest.approx(machine[series]["per GPU"] / 2)
+        assert row["energy"] == pytest.approx(machine[series]["energy"] * 2)
+    changed.execute(text("DELETE FROM telemetry"))
+    assert _compared(changed) == seen
+    _roll_up_anew(changed)
+    for series, row in _compared(changed).items():
+        assert [row[name] for name in ("gpus", "per GPU", "per GPU low", "energy")] == [None] * 4
+        assert row["cost"] == seen[series]["cost"]
+    for panel in (_titled("Throughput per GPU"), _titled("What batch size does")):
+        assert frames_of(changed, panel, WINDOW, CHOSEN)[0].length == 0
+    changed.execute(text("""UPDATE runs SET context = context || '{"gpu": "none"}' WHERE run_id = :run"""), _LAST_NIGHT)
+    _roll_up_anew(changed)
+    for series, row in _compared(changed).items():
+        assert (row["gpus"], row["per GPU"]) == (0, pytest.approx(machine[series]["per GPU"]))
+
+
+def test_a_doubt_takes_the_energy_and_not_the_number_of_gpus(changed: Connection) -> None:
+    doubts = """[{"reason": "foreign_load", "detail": "", "figures": []}]"""
+    changed.execute(
+        text("UPDATE measurements SET doubts = CAST(:doubts AS JSONB) WHERE run_id = :run"),
+        {**_LAST_NIGHT, "doubts": doubts},
+    )
+    _roll_up_anew(changed)
+    assert {(row["gpus"], row["energy"]) for row in _compared(changed).values()} == {(1, None)}
+
+
+def test_series_that_differ_in_precision_alone_are_two_lines(changed: Connection) -> None:
+    columns = rows_of(changed, "SELECT column_name FROM information_schema.columns WHERE table_name = 'cases'")[0]
+    names = ", ".join(sorted(columns.values))
+    quantised = names.replace("fingerprint", "'int8'").replace("precision", "'int8'")
+    of = {"fingerprint": SLOWER.fingerprint}
+    changed.execute(
+        text(f"INSERT INTO cases ({names}) SELECT {quantised} FROM cases WHERE fingerprint = :fingerprint"),  # noqa: S608 - of names
+        of,
+    )
+    changed.execute(
+        text(
+            "INSERT INTO series_points (suite, fingerprint, metric, run_id, value, low, high, doubts)"
+            " SELECT suite, 'int8', metric, run_id, value * 10, low * 10, high * 10, doubts"
+            " FROM series_points WHERE fingerprint = :fingerprint"
+        ),
+        of,
+    )
+    chosen = {**CHOSEN, "fingerprint": [SLOWER.fingerprint, "int8"]}
+    panel = next(each for each in PANELS if each.dashboard == "nightbench-trends" and each.title.startswith("${metric"))
+    both = frames_of(changed, panel, WINDOW, chosen)[0].fields[1:]
+    assert {each.shown for each in both} == {
+        f"onnxruntime resnet50 onnx {precision} b8 raw-http closed c4" for precision in ("fp32", "int8")
+    }
+    fp32, int8 = ([pytest.approx(value) for value in each.values] for each in both)
+    assert fp32 == int8, "each against its own median"
+    alone = frames_of(changed, panel, WINDOW, CHOSEN)[0].fields[1]
+    assert alone.values == both[0].values
+
+
+@pytest.mark.parametrize(
+    ("metric", "column"),
+    [("latency_p50_ns", "doubted round"), ("throughput_rps", "round"), ("latency_p99_ns", "round")],
+)
+def test_a_round_is_doubted_in_the_figures_that_its_doubts_name(changed: Connection, metric: str, column: str) -> None:
+    doubts = """[{"reason": "bimodal", "detail": "", "figures": ["p50"]}]"""
+    changed.execute(text("UPDATE measurements SET doubts = CAST(:doubts AS JSONB)"), {"doubts": doubts})
+    frame = frames_of(changed, _titled("Each round"), WINDOW, {**CHOSEN, "metric": metric})[0]
+    shown = {each.shown: any(value is not None for value in each.values) for each in frame.fields[1:]}
+    assert shown == {"round": column == "round", "doubted round": column == "doubted round"}
+
+
+def test_doubted_rounds_are_not_split_into_waiting_and_computing(connection: Connection) -> None:
+    frame = frames_of(connection, _titled("Waiting and computing"), WINDOW, _OF_TRITON)[0]
+    nights = set(frame.fields[0].values)
+    assert _night_ms(DOUBTED) not in nights
+    assert {_night_ms(DOUBTED - 1), _night_ms(DOUBTED + 1)} <= nights
+
+
+def test_nights_are_named_in_utc_wherever_the_database_is(changed: Connection) -> None:
+    changed.execute(text("SET LOCAL TIME ZONE 'Asia/Tokyo'"))
+    board = json.loads((FOLDER / "nightbench-morning.json").read_text(encoding="utf-8"))
+    (night,) = (each for each in board["templating"]["list"] if each["name"] == "run")
+    names = rows_of(changed, expanded(night["query"], WINDOW, CHOSEN))[0].values
+    assert names[0] == f"2026-11-19 02:00 UTC · {CHOSEN['run']}"

@@ -150,6 +150,38 @@ def test_nights_stored_before_there_were_months_come_into_their_own(
         assert {each.run_id: (each.measured, each.doubted) for each in store.history()} == dict.fromkeys(names, (2, 1))
 
 
+def test_a_night_rolled_up_before_doubts_counted_figure_by_figure_is_rolled_up_anew(
+    new_database: Callable[..., str], night: Callable[..., list[Record]]
+) -> None:
+    url = new_database()
+    doubt = Doubt(Reason.BIMODAL, "two modes", ("p50",))
+    kept = [
+        replace(record, doubts=(doubt,)) if isinstance(record, MeasurementRecord) else record
+        for record in night()
+        if isinstance(record, RunStarted | DeploymentRecord | MeasurementRecord)
+    ]
+    _stored_at(url, "r0010", kept)
+    columns = "fingerprint, run_id, rounds, doubted_rounds, ok_count, failed_count, latency_p50_ns"
+    with open_engine(url, pooled=False).begin() as connection:
+        rows = connection.execute(text(f"SELECT {columns} FROM unrolled_series")).mappings().all()  # noqa: S608 - ours
+        assert all(row["latency_p50_ns"] for row in rows)
+        connection.execute(text("INSERT INTO night_rollups VALUES ('night-1', NULL, 2, 0)"))
+        names = ", ".join(f":{name}" for name in columns.split(", "))
+        values = [dict(row) for row in rows]
+        connection.execute(text(f"INSERT INTO night_series ({columns}) VALUES ({names})"), values)  # noqa: S608 - ours
+    migrate(url)
+    with Store(url) as store:
+        assert _shown(url, "SELECT latency_p50_ns FROM series_nights") == [None, None]
+        maintain(store, datetime(2026, 11, 30, tzinfo=UTC))
+    assert _shown(url, "SELECT run_id FROM night_rollups") == ["night-1"]
+    assert _shown(url, "SELECT latency_p50_ns FROM series_nights") == [None, None]
+
+
+def _shown(url: str, query: str) -> list[object]:
+    with open_engine(url, pooled=False).connect() as connection:
+        return list(connection.scalars(text(query)))
+
+
 def test_several_at_once_do_not_clash(new_database: Callable[..., str], capfd: pytest.CaptureFixture[str]) -> None:
     url = new_database()
     with ThreadPoolExecutor(3) as pool:
