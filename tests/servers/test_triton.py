@@ -1,5 +1,6 @@
 """The real tritonserver on the toy model: protocols, batching, statistics, metrics, manners."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -85,7 +86,12 @@ def executions(server: Running, batch: int) -> int:
 
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(run, range(8)))
-        after = asked.get_inference_statistics("toy").model_stats[0]
+        # Triton answers first and counts then.
+        for _ in range(100):
+            after = asked.get_inference_statistics("toy").model_stats[0]
+            if after.inference_count - before.inference_count >= 40 * batch:
+                break
+            time.sleep(0.05)
     assert after.inference_count - before.inference_count == 40 * batch
     return int(after.execution_count - before.execution_count)
 
