@@ -15,14 +15,14 @@ COPY requirements.lock /opt/nightbench/
 RUN --mount=type=secret,id=pip,target=/run/secrets/pip \
     python -m venv /opt/venv && PIP_CONFIG_FILE=/run/secrets/pip \
     pip install --quiet --disable-pip-version-check --no-cache-dir "$(grep '^uv==' /opt/nightbench/requirements.lock)"
-RUN --mount=type=secret,id=pip,target=/run/secrets/pip --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=secret,id=pip,target=/run/secrets/pip --mount=type=cache,target=/var/cache/uv \
     said() { PIP_CONFIG_FILE=/run/secrets/pip pip config list | sed -n "s/^global\.$1='\(.*\)'\$/\1/p" | sed 's/\\n/ /g'; } && \
     default=$(said index-url) && more=$(said extra-index-url) && links=$(said find-links) && \
     if [ -n "$default" ]; then export UV_DEFAULT_INDEX="$default"; fi && \
     if [ -n "$more" ]; then export UV_INDEX="$more" UV_INDEX_STRATEGY=unsafe-best-match; fi && \
     if [ -n "$links" ]; then export UV_FIND_LINKS="$links"; fi && \
     # The image's own authorities, which a site may have added to; uv brings others along.
-    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt UV_LINK_MODE=copy \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt UV_LINK_MODE=copy UV_CACHE_DIR=/var/cache/uv \
     uv pip install --quiet --python /opt/venv/bin/python --requirement /opt/nightbench/requirements.lock
 COPY . /opt/nightbench/
 RUN --mount=type=secret,id=pip,target=/run/secrets/pip \

@@ -100,7 +100,7 @@ def test_it_can_do_nothing_but_serve(docker: Engine, root: Path) -> None:
 
 
 def test_it_looks_up_no_name_and_reaches_no_other_machine(docker: Engine, root: Path) -> None:
-    lookup = "import socket\ntry: socket.gethostbyname('pypi.org')\nexcept OSError as error: print('none')"
+    lookup = "import socket\ntry: socket.gethostbyname('example.org')\nexcept OSError as error: print('none')"
     hops = "print(open('/proc/sys/net/ipv4/ip_default_ttl').read())"
     with DockerLauncher(docker).launch(make_request(root), ask) as deployment:
         assert inside(docker, deployment.container_id, lookup) == "none"

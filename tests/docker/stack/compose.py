@@ -10,7 +10,7 @@ from flows.compose import ROOT
 
 __all__ = ["copy_stack", "install_compose"]
 
-_TRIXIE = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main\n"
+_TRIXIE = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {site} trixie main\n"
 _COPIED = (
     *("api", "dashboards", "db", "export", "flows", "launch", "loadgen", "nightbench", "servers", "suites", "tasks"),
     *("model_repository", "pyproject.toml", "README.md", "LICENSE", "requirements.lock", ".env.example"),
@@ -28,7 +28,7 @@ def install_compose(config: Path, scratch: Path) -> None:
         return
     for name in ("lists/partial", "cache/archives/partial"):
         (scratch / name).mkdir(parents=True, exist_ok=True)
-    (scratch / "trixie.list").write_text(_TRIXIE)
+    (scratch / "trixie.list").write_text(_TRIXIE.format(site=_debian()))
     options = {
         "Dir::Etc::SourceList": scratch / "trixie.list",
         "Dir::Etc::SourceParts": "/dev/null",
@@ -43,6 +43,12 @@ def install_compose(config: Path, scratch: Path) -> None:
     (config / "cli-plugins").mkdir(parents=True, exist_ok=True)
     plugin = scratch / "unpacked/usr/libexec/docker/cli-plugins/docker-compose"
     shutil.copy2(plugin, config / "cli-plugins" / "docker-compose")
+
+
+def _debian() -> str:
+    """Where this machine has its own Debian packages from."""
+    asked = ("apt-get", "indextargets", "--format", "$(SITE)", "Origin: Debian", "Component: main")
+    return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.splitlines()[0]
 
 
 def copy_stack(root: Path) -> None:
