@@ -127,14 +127,13 @@ def _split() -> Tile:
     )
 
 
-def _memory() -> Tile:
-    text = """
+_OVER_ROUNDS = """
         SELECT calendar.night AS "time", nights."value", nights."least", nights."most"
         FROM suite_calendar AS calendar
         LEFT JOIN (
             SELECT
-                night, percentile_cont(0.5) WITHIN GROUP (ORDER BY rss_bytes) AS "value",
-                min(rss_bytes) AS "least", max(rss_bytes) AS "most"
+                night, percentile_cont(0.5) WITHIN GROUP (ORDER BY {column}) AS "value",
+                min({column}) AS "least", max({column}) AS "most"
             FROM cell_facts
             WHERE fingerprint IN (${fingerprint:sqlstring}) AND suite IN (${suite:sqlstring})
                 AND $__timeFilter(started_at)
@@ -143,6 +142,11 @@ def _memory() -> Tile:
         WHERE calendar.suite IN (${suite:sqlstring}) AND calendar.hardware IN (${device:sqlstring})
             AND $__timeFilter(calendar.night)
         ORDER BY calendar.night"""
+"""The median, the least and the most of a night's rounds, with a gap where there was no night."""
+
+
+def _memory() -> Tile:
+    text = filled(_OVER_ROUNDS, column="rss_bytes")
     return Tile(
         banded("bytes", "least", "most").decimals(1),
         (Sql(text, Format.TIME_SERIES),),
@@ -153,21 +157,7 @@ def _memory() -> Tile:
 
 
 def _slope() -> Tile:
-    text = """
-        SELECT calendar.night AS "time", nights."value", nights."least", nights."most"
-        FROM suite_calendar AS calendar
-        LEFT JOIN (
-            SELECT
-                night, percentile_cont(0.5) WITHIN GROUP (ORDER BY rss_slope_bytes_per_s) AS "value",
-                min(rss_slope_bytes_per_s) AS "least", max(rss_slope_bytes_per_s) AS "most"
-            FROM cell_facts
-            WHERE fingerprint IN (${fingerprint:sqlstring}) AND suite IN (${suite:sqlstring})
-                AND $__timeFilter(started_at)
-            GROUP BY night
-        ) AS nights ON nights.night = calendar.night
-        WHERE calendar.suite IN (${suite:sqlstring}) AND calendar.hardware IN (${device:sqlstring})
-            AND $__timeFilter(calendar.night)
-        ORDER BY calendar.night"""
+    text = filled(_OVER_ROUNDS, column="rss_slope_bytes_per_s")
     return Tile(
         banded("Bps", "least", "most"),
         (Sql(text, Format.TIME_SERIES),),
