@@ -28,7 +28,9 @@ __all__ = ["Prefect", "answers", "prefect_up", "running_prefect", "start_databas
 
 USUAL_PORT = 4200
 START_TIMEOUT_S = 120.0
+START_ATTEMPTS = 5
 STOP_TIMEOUT_S = 15.0
+LAST_WORDS_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +106,24 @@ def prefect_up(settings: Settings) -> Prefect:
 
 def _start_prefect(settings: Settings) -> Prefect:
     stop_prefect(settings)
-    port = _choose_port(settings.prefect_port)
-    log = settings.services / "prefect.log"
+    for _ in range(START_ATTEMPTS):
+        port = _choose_port(settings.prefect_port)
+        server = _started_on(port, settings)
+        if server is not None:
+            return server
+        # A port free a moment ago may be another home's by now; one that nobody has was not the trouble.
+        if settings.prefect_port is not None or _free(port):
+            break
+    log = _log_file(settings)
+    raise NightbenchError(f"the Prefect server did not come up{_last_words(log)}; its log is {log}")
+
+
+def _started_on(port: int, settings: Settings) -> Prefect | None:
+    """The server once it answers on ``port``; ``None``, and nothing left of it, when it does not."""
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     url = f"http://127.0.0.1:{port}/api"
     env = {**os.environ, **prefect_environment(settings), "PREFECT_SERVER_UI_API_URL": url, "PREFECT_API_URL": url}
-    with log.open("wb") as output:
+    with _log_file(settings).open("wb") as output:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -122,13 +136,22 @@ def _start_prefect(settings: Settings) -> Prefect:
     server = Prefect(process.pid, psutil.Process(process.pid).create_time(), port)
     _state_file(settings).write_text(json.dumps(asdict(server)), encoding="utf-8")
     deadline = time.monotonic() + START_TIMEOUT_S
-    # The port was free a moment ago; another home's server may answer on it by now.
     while not (answers(server.api_url) and _listens(server)):
         if process.poll() is not None or time.monotonic() > deadline:
             stop_prefect(settings)
-            raise NightbenchError(f"the Prefect server did not come up; its log is {log}")
+            return None
         time.sleep(0.2)
     return server
+
+
+def _log_file(settings: Settings) -> Path:
+    return settings.services / "prefect.log"
+
+
+def _last_words(log: Path) -> str:
+    """The last line it wrote, as the end of a clause."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return f" ({lines[-1][:LAST_WORDS_CHARACTERS]})" if lines else ""
 
 
 def stop_prefect(settings: Settings) -> bool:
