@@ -106,7 +106,8 @@ def _at(moment: datetime) -> float:
 
 
 def _duration_s(night: Night) -> float:
-    return ((night.finished_at or datetime.now(UTC)) - night.started_at).total_seconds()
+    """Never negative: somebody may have set the clock back in between."""
+    return max(0.0, ((night.finished_at or datetime.now(UTC)) - night.started_at).total_seconds())
 
 
 def _gauge(

@@ -92,7 +92,9 @@ class Spool:
                 os.fsync(self._descriptor)
             except OSError as error:
                 self._cut()
-                raise SpoolError(f"spool: {self.path}: {error.strerror}; make room and run again") from error
+                raise SpoolError(
+                    f"spool: {self.path}: {error.strerror}; make room, and `nightbench run --resume` does the rest"
+                ) from error
             self._end += len(lines)
 
     def _cut(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from dashboards.report.told import told_of
 from flows.night import Steps, run_replicate
 from launch.environment import Environment
-from nightbench.errors import DeploymentError
+from nightbench.errors import DeploymentError, UsageError
 from nightbench.judge.night import Suspect
 from nightbench.plan import Cell, Export, Replicate
 from nightbench.record import ConfirmationRecord
@@ -78,7 +78,12 @@ def bare_steps(session: Session, confirm: Confirm = confirmed) -> Steps:
     def report() -> Path | None:
         write_drift_report(session)
         records = spooled_records(session.settings, session.run_id)
-        return write_report(summarise(records), session.folder / "report.html", told_of(records))
+        try:
+            return write_report(summarise(records), session.folder / "report.html", told_of(records))
+        except UsageError as error:
+            # Everything it would show is on record; it can be drawn at any time.
+            session.progress.note(str(error))
+            return None
 
     steps = Steps(
         environment=environment,

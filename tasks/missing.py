@@ -20,7 +20,12 @@ def why_untimed(session: Session, kind: tuple[str, Protocol, int]) -> Why:
 
 
 def record_missing(session: Session, cells: Iterable[Cell], why: Why, detail: str) -> None:
-    """Leave one record a cell and count them as done."""
+    """Leave one record a cell and count them as done.
+
+    Raises:
+        SpoolError: a disk is full. That is no finding about any cell: the rest is for a resumption.
+    """
+    session.check_room()
     for cell in cells:
         setup = cell.setup
         session.record(

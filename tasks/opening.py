@@ -20,19 +20,15 @@ from tasks import machine
 from tasks.launching import context_of, engine_as_begun, engine_for, other_way
 from tasks.progress import Progress, Silent
 from tasks.request import SUITE_FOLDER, TRACES, Request, check_traces
-from tasks.session import Cancelled, Known, Session
+from tasks.session import CELL_BYTES, Cancelled, Known, Session
 
 if TYPE_CHECKING:
     from db.store import Store
 
 __all__ = ["alone", "finish", "opened", "preflight"]
 
-SPOOL_BYTES_PER_CELL = 64 * 1024
-"""A measurement's line: histogram, telemetry, context. Twice the largest seen."""
 LOCK = Path(tempfile.gettempdir()) / "nightbench-measuring.lock"
 """One for the whole machine, whoever measures on it."""
-SAMPLES_BYTES_PER_CELL = 2 * 1024 * 1024
-"""A cell's compressed per-request columns."""
 
 
 def preflight(request: Request, settings: Settings, catalog: Catalog) -> None:
@@ -43,7 +39,7 @@ def preflight(request: Request, settings: Settings, catalog: Catalog) -> None:
     """
     catalog = catalog.with_external(request.suite)
     cells = len(request.plan.cells)
-    spool.preflight(settings.spool, cells * (SPOOL_BYTES_PER_CELL + SAMPLES_BYTES_PER_CELL))
+    spool.preflight(settings.spool, cells * CELL_BYTES)
     if settings.server_ports:
         used = {replicate.setup.server for replicate in request.plan.replicates}
         needed = max((len(catalog.servers[name].ports) for name in used), default=0)

@@ -45,4 +45,5 @@ def write_report(night: NightSummary, path: Path, told: Told | None = None) -> P
         path.parent.mkdir(parents=True, exist_ok=True)
         return write(night, path, told or Told())
     except OSError as error:
-        raise UsageError(f"report: {path} cannot be written: {error.strerror}; choose another with --output") from error
+        remedy = "make room, or choose another file with `nightbench report --output`"
+        raise UsageError(f"report: {path} cannot be written: {error.strerror}; {remedy}") from error

@@ -1,12 +1,14 @@
 """One run in progress: what every stage needs to know, and the one way to leave a record."""
 
 import secrets
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from db.errors import SpoolError
 from db.spool import Spool
 from launch.engine import Engine
 from launch.workdir import default_root
@@ -28,7 +30,12 @@ from tasks.progress import Progress, Silent
 if TYPE_CHECKING:
     from db.store import Store  # SQLAlchemy is not on every machine that measures
 
-__all__ = ["Cancelled", "Known", "Peak", "Session", "new_run_id", "planned_name"]
+__all__ = ["CELL_BYTES", "Cancelled", "Known", "Peak", "Session", "new_run_id", "planned_name"]
+
+
+CELL_BYTES = 64 * 1024 + 2 * 1024 * 1024
+"""What one cell leaves: its line in the spool (histogram, telemetry, context: twice the largest seen), and compressed
+columns, a row a request."""
 
 
 class Cancelled(NightbenchError):
@@ -122,6 +129,13 @@ class Session:
         """Raise `Cancelled` if the run was asked to stop."""
         if self.should_stop():
             raise self.cancelled()
+
+    def check_room(self) -> None:
+        """Raise `SpoolError` if a disk that the run works on has no room for another cell."""
+        for folder in (self.folder, self.workdir):
+            if shutil.disk_usage(folder).free < CELL_BYTES:
+                rest = f"`nightbench run --resume {self.run_id}` does the rest"
+                raise SpoolError(f"{folder} is on a disk that is full; make room, and {rest}")
 
     def cancelled(self) -> Cancelled:
         """What to raise when something was stopped on our behalf."""

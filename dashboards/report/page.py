@@ -80,7 +80,7 @@ def _content(night: NightSummary, told: Told) -> Mapping[str, Any]:
         "status_detail": finished.detail
         if finished
         else "The run left no closing record: it was ended, or still goes on.",
-        "lasted": fmt.in_words((finished.finished_at - run.started_at).total_seconds() * 1e9) if finished else "",
+        "lasted": fmt.in_words(finished.took_ns) if finished else "",
         "cells": len(night.cells),
         "doubted": night.doubted_cells,
         "missing": night.missing_cells,

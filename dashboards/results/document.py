@@ -41,7 +41,7 @@ def as_pdf(night: NightSummary, told: Told) -> bytes:
     lasted, status = "", "unfinished"
     if night.finished is not None:
         status = night.finished.status
-        lasted = f", took {fmt.in_words((night.finished.finished_at - run.started_at).total_seconds() * 1e9)}"
+        lasted = f", took {fmt.in_words(night.finished.took_ns)}"
     measured = len(night.cells) - night.missing_cells
     _say(pdf, f"{run.started_at:%Y-%m-%d %H:%M %Z} on {run.hardware}{how}{lasted}. Run {run.run_id}: {status}.")
     _say(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 TOYS = Path(__file__).parents[1] / "toys"
@@ -29,6 +30,8 @@ class Bench:
 
     home: Path
     environment: Mapping[str, str]
+    prefix: tuple[str, ...] = ()
+    """What stands before the command, to start it in yet another world."""
 
     def suite(
         self,
@@ -46,7 +49,7 @@ class Bench:
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", *arguments],
+            [*self.prefix, sys.executable, "-m", "flows.cli", *arguments],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -90,3 +93,16 @@ def bench(tmp_path: Path, shared_cache: Path) -> Iterator[Bench]:
         yield made
     finally:
         made.run("down")
+
+
+def started_by(bench: Bench) -> list[psutil.Process]:
+    """Whatever the runs of this bench started that still lives."""
+    runs = {path.stem for path in (bench.home / "spool").glob("*.jsonl")}
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("NIGHTBENCH_RUN") in runs and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found

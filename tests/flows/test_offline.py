@@ -11,7 +11,7 @@ import pytest
 
 from db import spool
 from nightbench.record import DeploymentRecord, MeasurementRecord, MissingRecord, Record, RunFinished
-from tests.flows.conftest import Bench
+from tests.flows.conftest import Bench, started_by
 
 
 def records(bench: Bench) -> list[Record]:
@@ -23,19 +23,6 @@ def records(bench: Bench) -> list[Record]:
 
 def measured(bench: Bench) -> list[MeasurementRecord]:
     return [record for record in records(bench) if isinstance(record, MeasurementRecord)]
-
-
-def started_by(bench: Bench) -> list[psutil.Process]:
-    """Whatever the runs of this bench started that still lives."""
-    runs = {path.stem for path in (bench.home / "spool").glob("*.jsonl")}
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("NIGHTBENCH_RUN") in runs and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
 
 
 def test_a_server_from_one_folder_is_deployed_checked_swept_and_reported(bench: Bench) -> None:
