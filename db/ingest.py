@@ -19,7 +19,7 @@ from db.rollups import Measured, added, raw_dropped
 from db.rows import Row, calibration_row, measurement_rows, row
 from db.tables import artifacts, calibrations, deployments, missing_cells, parity, run_artifacts, runs, wire_parity
 from db.turns import take_turn
-from db.upsert import insert_new
+from db.upsert import insert_all, insert_new
 from nightbench.record import (
     ArtifactRecord,
     CalibrationRecord,
@@ -184,7 +184,8 @@ def _measurement(connection: Connection, given: Sequence[MeasurementRecord]) -> 
             wanted.remove(key)
             of_telemetry += series
             measured.append(Measured(case["fingerprint"], *key, record.started_at))
-    insert_new(connection, telemetry, of_telemetry)
+    # It refers to measurements that were not there a moment ago.
+    insert_all(connection, telemetry, of_telemetry)
     added(connection, measured)
     filled = [(fields["run_id"], fields["cell_id"]) for fields, _, _ in taken_apart]
     connection.execute(delete(missing_cells).where(tuple_(missing_cells.c.run_id, missing_cells.c.cell_id).in_(filled)))

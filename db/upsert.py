@@ -22,7 +22,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from db.rows import Row
 
-__all__ = ["insert_new", "json_rows"]
+__all__ = ["insert_all", "insert_new", "json_rows"]
 
 _Key = tuple[Any, ...]
 
@@ -46,6 +46,17 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Row], *, fil
         better = and_(table.c[fill].is_(None), statement.excluded[fill].is_not(None))
         statement = statement.on_conflict_do_update(index_elements=key, set_=rest, where=better)
     return {_hashable(inserted) for inserted in connection.execute(statement.returning(*table.primary_key))}
+
+
+def insert_all(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Insert rows none of which can be there yet: without looking for each, and with nothing sent back.
+
+    Raises:
+        IntegrityError: one of them was there.
+    """
+    if rows:
+        names = list(rows[0])
+        connection.execute(insert(table).from_select(names, json_rows(table, names, rows)))
 
 
 def json_rows(table: Table, names: Sequence[str], rows: Sequence[Row]) -> Select[Any]:

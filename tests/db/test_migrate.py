@@ -1,5 +1,7 @@
 """The steps lead to exactly the tables the code knows, whoever runs them and however often."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,6 +13,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Table, text
 
 import db.access_tables  # the test looks at all tables, also those that no store here knows
@@ -18,7 +21,7 @@ import db.migrations
 from db.engine import open_engine
 from db.maintenance import maintain
 from db.measurement_tables import cases, measurements, telemetry
-from db.migrate import migrate
+from db.migrate import migrate, newest_step
 from db.rows import Row, measurement_rows, row
 from db.store import Store
 from db.tables import artifacts, deployments, missing_cells, runs
@@ -180,6 +183,14 @@ def test_a_night_rolled_up_before_doubts_counted_figure_by_figure_is_rolled_up_a
 def _shown(url: str, query: str) -> list[object]:
     with open_engine(url, pooled=False).connect() as connection:
         return list(connection.scalars(text(query)))
+
+
+def test_tables_that_are_up_to_date_are_known_to_be_without_alembic(url: str) -> None:
+    """Its import would take a third of the time of a short command."""
+    code = "import sys, db.migrate; db.migrate.migrate(sys.argv[1]); sys.exit('alembic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code, url], check=False).returncode == 0
+    steps = ScriptDirectory(str(Path(db.migrations.__file__).parent))
+    assert newest_step() == steps.get_current_head()
 
 
 def test_several_at_once_do_not_clash(new_database: Callable[..., str], capfd: pytest.CaptureFixture[str]) -> None:
