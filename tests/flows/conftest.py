@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -32,6 +32,10 @@ class Bench:
     environment: Mapping[str, str]
     prefix: tuple[str, ...] = ()
     """What stands before the command, to start it in yet another world."""
+
+    def with_settings(self, **environment: str) -> "Bench":
+        """The same world under other settings."""
+        return replace(self, environment={**self.environment, **environment})
 
     def suite(
         self,

@@ -1,9 +1,9 @@
 """Nights by deployments and a worker, in a real Prefect server and a real Postgres; and what may happen to them."""
 
 import json
-import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +17,7 @@ from db import embedded, spool
 from db.store import Store
 from nightbench.record import MeasurementRecord, RunFinished
 from tests.flows.conftest import Bench, bench_at
-from tests.flows.working import Works, wait_for, works
+from tests.flows.working import Works, tree, wait_for, works
 
 SUITE = """
 name: {name}
@@ -115,9 +115,11 @@ def test_a_worker_and_its_night_killed_are_over_at_the_next_start_and_the_night_
     with stage.worker() as worker:
         flow_run = stage.start("slow")
         run_id = stage.measuring(flow_run)
-        for each in [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)]:
-            if run_id not in each.environ().get("NIGHTBENCH_RUN", ""):
-                each.kill()
+        servers = {each.pid for each in stage.servers(run_id)}
+        for each in tree(worker.pid):
+            if each.pid not in servers:
+                with suppress(psutil.NoSuchProcess):
+                    each.kill()
     assert stage.run(flow_run)["state_type"] == "RUNNING"
     with stage.worker():
         over = stage.ended(flow_run)
@@ -172,12 +174,11 @@ def test_a_prefect_server_that_restarts_in_mid_night_costs_nothing(stage: Works)
     with stage.worker():
         flow_run = stage.start("slow")
         run_id = stage.measuring(flow_run)
-        gone = psutil.Process(server()["pid"])
-        tree = [gone, *gone.children(recursive=True)]
-        os.kill(gone.pid, signal.SIGKILL)
-        for each in tree[1:]:
-            each.kill()
-        psutil.wait_procs(tree, timeout=30)
+        gone = tree(server()["pid"])
+        for each in gone:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        psutil.wait_procs(gone, timeout=30)
         # On the port that everybody knows.
         again = Bench(
             stage.bench.home, {**stage.bench.environment, "NIGHTBENCH_PREFECT_PORT": stage.api.split(":")[2][:-4]}

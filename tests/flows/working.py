@@ -129,16 +129,17 @@ class Works:
         try:
             yield process
         finally:
-            tree = _tree(process.pid)
+            started = tree(process.pid)
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-            _, alive = psutil.wait_procs(tree, timeout=60)
+            _, alive = psutil.wait_procs(started, timeout=60)
             for each in alive:
                 each.kill()
             process.communicate(timeout=30)
 
 
-def _tree(pid: int) -> list[psutil.Process]:
+def tree(pid: int) -> list[psutil.Process]:
+    """A process and all that it has started."""
     try:
         root = psutil.Process(pid)
         return [root, *root.children(recursive=True)]
