@@ -86,8 +86,7 @@ class DockerLauncher:
             network = stack.enter_context(self._network(request, folder.name))
             asked = creation(request, command, folder, tuple(ports.values()), network)
             started_ns = time.monotonic_ns()
-            container, follower = stack.enter_context(self._running(request, asked))
-            root = _first_process(container)
+            container, root, follower = stack.enter_context(self._running(request, asked))
 
             def check_alive() -> None:
                 if not _lives(container, root):
@@ -137,8 +136,10 @@ class DockerLauncher:
             self._quietly(request, f"its network {name} could not be removed", removal)
 
     @contextmanager
-    def _running(self, request: LaunchRequest, asked: Mapping[str, Any]) -> "Iterator[tuple[Container, Thread]]":
-        """A container just started, and what copies its output to the log until it ends.
+    def _running(
+        self, request: LaunchRequest, asked: Mapping[str, Any]
+    ) -> "Iterator[tuple[Container, Seen | None, Thread]]":
+        """A container just started, its first process, and what copies its output to the log until it ends.
 
         It is asked to leave and removed when the block ends.
         """
@@ -155,12 +156,13 @@ class DockerLauncher:
             follower = Thread(target=_follow, args=(container, request.log_path), name="log", daemon=True)
             follower.start()
             stack.callback(follower.join, _LOG_WAIT_S)
-            stack.callback(self._stop, request, container)
-            yield container, follower
+            root = _first_process(container)
+            stack.callback(self._stop, request, container, root)
+            yield container, root, follower
 
-    def _stop(self, request: LaunchRequest, container: "Container") -> None:
+    def _stop(self, request: LaunchRequest, container: "Container", root: Seen | None) -> None:
         """Ask it to leave; the engine kills it when its time is over. If it had left already, its log says how."""
-        gone = _ended(container)
+        gone = _ended(container) if _lives(container, root) else _end_of(request, container)
         if gone is not None:
             with request.log_path.open("a") as log:
                 log.write(f"nightbench: the container had ended: {_how(request, gone)}\n")
@@ -244,14 +246,21 @@ def _ended(container: "Container") -> Mapping[str, Any] | None:
 
 def _death(request: LaunchRequest, container: "Container", follower: Thread) -> DeploymentError:
     """What became of a container that ended before it was ready."""
+    state = _end_of(request, container)
+    follower.join(_LOG_WAIT_S)
+    how = _how(request, state) if state is not None else "its first process ended, and the engine does not say how"
+    return DeploymentError("died", how, log_tail(request.log_path))
+
+
+def _end_of(request: LaunchRequest, container: "Container") -> Mapping[str, Any] | None:
+    """The state of a container whose first process is gone: the engine learns of it a moment later, and of the kernel's
+    part in it later still. ``None`` where it never does."""
     deadline = time.monotonic() + _OOM_WAIT_S
     state = _ended(container)
     while time.monotonic() < deadline and (state is None or _maybe_out_of_memory(request, state)):
         time.sleep(0.02)
         state = _ended(container)
-    follower.join(_LOG_WAIT_S)
-    how = _how(request, state) if state is not None else "its first process ended, and the engine does not say how"
-    return DeploymentError("died", how, log_tail(request.log_path))
+    return state
 
 
 def _maybe_out_of_memory(request: LaunchRequest, state: Mapping[str, Any]) -> bool:
