@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.coverage import gaussian_ar1
+from benchmarks.coverage.processes import gaussian_ar1
 from loadgen.arrivals import offsets_ns
 from nightbench.load import Arrival, OpenLoop, Trace
 from nightbench.saturation import over_saturated, steady

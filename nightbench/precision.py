@@ -46,7 +46,7 @@ def reached(latency_ns: NDArray[np.int64], before_ns: NDArray[np.int64], precisi
     for correlated data Glynn & Whitt, "The Asymptotic Validity of Sequential Stopping Rules for Stochastic
     Simulations", Annals of Applied Probability 2, 1992), and is felt at the widths we ask for. Two guards keep it
     small. The quantile must have `_TAIL_SAMPLES`; and the figures must have been as good at the look before, so that
-    one lucky look stops nothing. `benchmarks/coverage.py` has the coverage that is left: 93 to 97 %, but for p99 of a
+    one lucky look stops nothing. `benchmarks/coverage` has the coverage that is left: 93 to 97 %, but for p99 of a
     queue, M/M/1 half loaded, where it is 92 %.
     """
     asked = {q: width for q, width in ((0.5, precision.p50), (0.99, precision.p99)) if width is not None}

@@ -35,7 +35,7 @@ def combine(estimates: Sequence[Estimate], confidence: float = 0.95, spread: Spr
     spread. Three give 4.3, five 2.8. ``spread`` replaces the estimates' own where more is known
     (`nightbench.stats.moderate`); it needs positive values. Rounds that agree by luck must not look exact either,
     so the interval is never narrower than the one their own intervals imply for the mean. Where deployments truly
-    do not differ that floor makes it conservative (`benchmarks/coverage.py` has the figures); it never makes it
+    do not differ that floor makes it conservative (`benchmarks/coverage` has the figures); it never makes it
     too short.
 
     ``estimates`` hold intervals of the same ``confidence``. One alone is returned as it is; none is a

@@ -67,7 +67,7 @@ def combine_all(
     A wild cell must not look sure of itself because the others are. So each unit is judged by the others alone; a
     unit that spreads far too widely for them keeps its own intervals and is kept out of what is typical.
 
-    What it costs, from `benchmarks/coverage.py`: of nominal 95 % intervals 95-97 % hold the truth where cells are
+    What it costs, from `benchmarks/coverage`: of nominal 95 % intervals 95-97 % hold the truth where cells are
     alike, 91-94 % where their spreads differ by factors of 2 to 4, at a third of the width for two rounds and
     two thirds for three. A single server that spreads ten times as widely is covered 92-94 % of the time with three
     rounds and 82-87 % with two, for two of its rounds may agree by luck and pass for calm. Measure three rounds

@@ -21,7 +21,7 @@ _FEWEST_CORRELATED = 4
 _PLAINLY = 0.5
 _PLAINLY_OF_FEW = 0.2
 """Of the plain interval's width: rounds are used where they are much evener. To take whichever interval happens to be
-narrower would be to prefer luck, and two rounds are alike by luck often. `benchmarks/coverage.py` has the coverage."""
+narrower would be to prefer luck, and two rounds are alike by luck often. `benchmarks/coverage` has the coverage."""
 
 
 def throughput(
@@ -40,7 +40,7 @@ def throughput(
     ``clients`` is the number of clients in a closed loop. They wait for one another's answers where a server answers
     batches, so events come in lumps that are more even than their counts: what one window lacks the next one has.
     `_by_rounds` credits that. Batches that come at random are less even than their events: with fewer than twenty of
-    them the interval covers 70-90 % (`benchmarks/coverage.py`).
+    them the interval covers 70-90 % (`benchmarks/coverage`).
     """
     if end_ns <= start_ns:
         return Estimate(0.0)

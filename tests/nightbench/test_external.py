@@ -10,8 +10,8 @@ from nightbench.figures import Reason
 from nightbench.server import EXTERNAL, Protocol
 from nightbench.suite import parse_suite
 from nightbench.summary import summarise
+from tests.nightbench.summarised import STARTED, measured
 from tests.nightbench.test_catalog import CATALOG, suite
-from tests.nightbench.test_summary import STARTED, measured
 
 HERE = "url: http://127.0.0.1:9000, protocol: kserve-http"
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from benchmarks.coverage import STOPPED, Stopping, cover_stopping
+from benchmarks.coverage.stopping import STOPPED, Stopping, cover_stopping
 from nightbench.figures import Estimate
 from nightbench.precision import Precision, first_look_s, next_look_s, reached
 from nightbench.stats.quantiles import quantiles
@@ -78,7 +78,7 @@ def test_one_lucky_look_stops_nothing(seed: int, end: int) -> None:
 
 @pytest.mark.parametrize(("case", "runs"), [(STOPPED[0], 200), (STOPPED[1], 400)], ids=["default", "wide"])
 def test_intervals_at_the_stop_cover_as_often_as_they_say(case: Stopping, runs: int) -> None:
-    """With 200 runs 95 % has a standard deviation of 1.5 points; `benchmarks/coverage.py` has the larger table."""
+    """With 200 runs 95 % has a standard deviation of 1.5 points; `benchmarks/coverage` has the larger table."""
     tallies, _ = cover_stopping(case, np.random.default_rng(20261120), runs)
     for tally in tallies.values():
         assert 0.92 <= tally.coverage <= 0.98

@@ -1,22 +1,16 @@
 """Nominal 95 % intervals hold the truth in 93-97 % of seeded simulations.
 
 With 1000 runs the observed share of a true 95 % has a standard deviation of 0.7 points, so 93-97 % is nearly three
-of them to either side. `benchmarks/coverage.py` is the larger table.
+of them to either side. `benchmarks/coverage` is the larger table.
 """
 
 import numpy as np
 import pytest
 
-from benchmarks.coverage import (
-    NIGHTS,
-    PROCESSES,
-    Process,
-    cover_closed,
-    cover_combined,
-    cover_nights,
-    cover_quantiles,
-    cover_throughput,
-)
+from benchmarks.coverage.nights import NIGHTS, cover_nights
+from benchmarks.coverage.processes import PROCESSES, Process
+from benchmarks.coverage.quantiles import cover_combined, cover_quantiles
+from benchmarks.coverage.throughput import cover_closed, cover_throughput
 
 RUNS = 1000
 
