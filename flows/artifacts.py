@@ -12,6 +12,8 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.runtime import flow_run
+from prefect.settings import get_current_settings
 
 from flows.dressing import Dressing
 from flows.picture import data_uri, throughput_svg
@@ -19,7 +21,13 @@ from flows.tables import doubt_lines, result_rows, time_line
 from nightbench.summary import NightSummary
 from tasks.progress import Silent
 
-__all__ = ["PrefectProgress", "publish"]
+__all__ = ["PrefectProgress", "own_page", "publish"]
+
+
+def own_page() -> str | None:
+    """Where the flow run that asks is shown; ``None`` where no server is named."""
+    api_url = get_current_settings().api.url
+    return f"{api_url.removesuffix('/api')}/runs/flow-run/{flow_run.id}" if api_url else None
 
 
 class PrefectProgress:

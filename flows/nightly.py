@@ -17,7 +17,7 @@ from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 
 from db.store import Store
-from flows.artifacts import PrefectProgress, publish
+from flows.artifacts import PrefectProgress, own_page, publish
 from flows.benchmark import BODY, benchmark
 from flows.cancellation import CancelWatch
 from flows.confirm import confirmed_in_prefect
@@ -137,7 +137,7 @@ def _night(suite: str, changes: Changes, seed: int | None, resume: str | None) -
         opened(request, settings, catalog, store=store, progress=progress, should_stop=cancelled) as session,
     ):
         progress.begin(len(request.plan.cells))
-        report = run_night(request.plan, prefect_steps(session, dressing, _page()))
+        report = run_night(request.plan, prefect_steps(session, dressing, own_page()))
         # A night that could not be judged has no message of its own; earlier ones may be waiting all the same.
         if store is not None:
             dressing.attempt(partial(send_waiting, settings, store))
@@ -156,12 +156,6 @@ def _store_or_spool(settings: Settings, progress: Progress) -> Iterator[Store | 
         return
     with store:
         yield store
-
-
-def _page() -> str | None:
-    """Where this run is shown."""
-    api_url = get_current_settings().api.url
-    return f"{api_url.removesuffix('/api')}/runs/flow-run/{flow_run.id}" if api_url else None
 
 
 def prefect_steps(session: Session, dressing: Dressing, page: str | None = None) -> Steps:

@@ -1,14 +1,15 @@
 """The night's message on its way: into the outbox, out through Prefect's notification blocks, and as events."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import NAMESPACE_URL, uuid5
 
 from db.store import Store
 from nightbench.judge.alert import Alert, AlertKind, Member
 from nightbench.judge.message import Links, Morning, message
-from nightbench.record import TrialRecord
+from nightbench.record import ConfirmationRecord, TrialRecord
 from nightbench.settings import Settings
+from tasks.ab.afterwards import Settled
 from tasks.judge import Judged
 from tasks.notify import Deliveries, Outbox, deliver, send_due
 from tasks.overdue import Missed, gap_over, missed_nights
@@ -23,6 +24,7 @@ __all__ = [
     "send_waiting",
     "tell",
     "tell_missing",
+    "tell_settled",
 ]
 
 _PRECISION_DAYS = 90
@@ -88,6 +90,34 @@ def tell_missing(settings: Settings, store: Store) -> list[Missed]:
         if (each.news or each.over) and prefect_is_there():
             emit_changes(morning)
     return missed
+
+
+def tell_settled(
+    alert: Alert,
+    settled: Settled,
+    records: Sequence[ConfirmationRecord],
+    session: Session,
+    store: Store,
+    page: str | None,
+) -> None:
+    """What a re-run that was asked for has decided of ``alert``: a message of its own, and its events; nothing where
+    it decided nothing. ``page`` is where the re-run is shown."""
+    confirmed = settled.confirmed
+    morning = Morning(
+        suite=alert.suite,
+        run_id=alert.last_run_id,
+        alerts=confirmed,
+        # One that turned out to be a regression is over by name only.
+        recovered=() if confirmed else settled.over,
+        confirmations={record.confirmation_id: record for record in records},
+        policy=session.suite.judge,
+        precision=store.precision(_PRECISION_DAYS, datetime.now(UTC)),
+        links=Links(grafana=session.settings.grafana_url, run=page, logs=str(session.folder)),
+    )
+    put_message(morning, session.settings, store, occasion=f"alert-{alert.number}")
+    if prefect_is_there():
+        emit_changes(morning)
+    send_waiting(session.settings, store)
 
 
 def put_message(morning: Morning, settings: Settings, outbox: Outbox, occasion: str = "") -> bool:

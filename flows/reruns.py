@@ -1,5 +1,6 @@
 """An alert's re-runs as flows of their own: asked for in the UI, by an automation, or through the API."""
 
+from functools import partial
 from uuid import UUID
 
 from prefect import State, flow, states
@@ -7,15 +8,18 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run
 
 from db import spool
-from flows.artifacts import PrefectProgress
+from flows.artifacts import PrefectProgress, own_page
 from flows.cancellation import CancelWatch
+from flows.dressing import Dressing
 from flows.marks import marked
+from flows.notify import prefect_is_there, tell_settled
 from flows.registry import load_catalog
 from flows.turn import turn
 from nightbench.errors import UsageError
 from nightbench.record import ConfirmationRecord
 from nightbench.settings import Settings
 from nightbench.stopping import Stopped
+from tasks.ab.afterwards import settle_alert
 from tasks.ab.bisect import Bisection
 from tasks.ab.bisect import bisect as find
 from tasks.ab.confirm import confirm_all
@@ -80,6 +84,9 @@ def _confirm(number: int, budget_minutes: float) -> str:
                 found = confirm_all(session, suspects, store, int(budget_minutes * _NS_PER_MINUTE))
             finally:
                 store.ingest(spool.read(written).records)
+            settled = settle_alert(store, raised, found)
+            telling = partial(tell_settled, raised, settled, found, session, store, own_page())
+            Dressing(progress, prefect_is_there).attempt(telling)
     create_table_artifact(
         table=[_row(suspect.label, each) for suspect, each in zip(suspects, found, strict=False)],
         key="confirmations",

@@ -13,7 +13,7 @@ from nightbench.judge.words import change as change_words
 from nightbench.judge.words import count, metric_name
 from nightbench.record import ConfirmationRecord
 
-__all__ = ["MACHINE", "Tonight", "group", "machine_finding", "merged"]
+__all__ = ["MACHINE", "Tonight", "finding_of", "group", "machine_finding", "merged"]
 
 MACHINE = "machine"
 
@@ -56,7 +56,7 @@ def group(kind: AlertKind, members: Collection[Member], tonight: Tonight) -> lis
         subjects[subject] += taken
         keys = {member.key for member in taken}
         left = [member for member in left if member.key not in keys]
-    findings = [_finding(kind, subject, found, tonight) for subject, found in subjects.items()]
+    findings = [finding_of(kind, subject, found, tonight) for subject, found in subjects.items()]
     return sorted(findings, key=lambda finding: -finding.severity)
 
 
@@ -138,7 +138,8 @@ def _most(moved: int, judged: int) -> bool:
     return moved >= 2 and 2 * moved > judged
 
 
-def _finding(kind: AlertKind, subject: str, members: Sequence[Member], tonight: Tonight) -> Finding:
+def finding_of(kind: AlertKind, subject: str, members: Collection[Member], tonight: Tonight) -> Finding:
+    """What is said of members that moved together, the worst first."""
     ordered = _worst_first(members)
     worst = ordered[0]
     words = change_words(worst.key.metric.direction, worst.ratio or Estimate(worst.change.ratio))
