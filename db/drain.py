@@ -10,9 +10,7 @@ from pathlib import Path
 from db.spool import DONE, lies_at, read
 from db.store import Refusal, Store
 from nightbench.errors import NightbenchError
-from nightbench.judge.points import points_of
 from nightbench.record import Record, RunFinished, RunStarted
-from nightbench.summary import summarise
 
 __all__ = ["Drained", "drain"]
 
@@ -66,6 +64,10 @@ def _add_to_history(store: Store, records: Sequence[Record]) -> None:
     same. One whose beginning was lost, or that holds what no later pass will read, adds nothing."""
     if not any(isinstance(each, RunStarted) for each in records):
         return
+    # They bring numpy, which most passes, over a spool that is empty, can do without.
+    from nightbench.judge.points import points_of
+    from nightbench.summary import summarise
+
     try:
         night = summarise(records)
         points = points_of(night, night.run.suite)

@@ -13,8 +13,6 @@ from sqlalchemy import ARRAY, BigInteger, Column, Connection, ForeignKey, Table,
 from db.columns import metadata
 from db.measurement_tables import measurements
 from nightbench.errors import NightbenchError
-from nightbench.histogram import LatencyHistogram
-from nightbench.latency_steps import counted
 
 __all__ = ["night_latency", "roll_up_latency"]
 
@@ -38,6 +36,10 @@ def roll_up_latency(connection: Connection, runs: Sequence[str]) -> None:
 
 
 def _counted(connection: Connection, run_id: str) -> list[dict[str, object]]:
+    # They bring numpy, which a command that only reads the tables can do without.
+    from nightbench.histogram import LatencyHistogram
+    from nightbench.latency_steps import counted
+
     columns = select(measurements.c.fingerprint, measurements.c.histogram).where(measurements.c.run_id == run_id)
     totals: defaultdict[str, Counter[int]] = defaultdict(Counter)
     for fingerprint, histogram in connection.execute(columns):

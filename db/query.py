@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 
-from sqlalchemy import JSON, ColumnElement, Connection, Select, Table, func, select, union
+from sqlalchemy import JSON, ColumnElement, Connection, Select, Table, case, func, select, union
 
 from db.judge_rows import canary, confirmation, judgement
 from db.judge_tables import canaries, confirmations, gate_findings, judgements, kits, run_kits, trials
@@ -74,33 +74,66 @@ def cell_ids(connection: Connection, run_id: str) -> frozenset[str]:
 
 def history(connection: Connection, limit: int, suite: str | None = None) -> list[Night]:
     """The newest runs first. A run whose own record was lost begins with its first timed cell."""
-
-    def count(table: Table) -> Select[tuple[int]]:
-        return select(func.count()).select_from(table).where(table.c.run_id == runs.c.run_id)
-
-    doubted = count(measurements).where(measurements.c.doubted)
-
+    began = _began_before(connection)
+    lost = [case(began, value=runs.c.run_id)] if began else []
+    began_at = func.coalesce(runs.c.started_at, night_rollups.c.began_at, *lost)
     query = (
-        select(
-            runs.c.run_id,
-            func.coalesce(runs.c.suite, "unknown"),
-            _started_at(),
-            runs.c.finished_at,
-            runs.c.status,
-            func.coalesce(runs.c.planned_cells, 0),
-            func.coalesce(night_rollups.c.measured, count(measurements).scalar_subquery()),
-            count(missing_cells).scalar_subquery(),
-            func.coalesce(night_rollups.c.doubted, doubted.scalar_subquery()),
-            func.coalesce(runs.c.hardware, "unknown"),
-        )
+        select(runs, night_rollups.c.measured, night_rollups.c.doubted, began_at.label("began_at"))
         .outerjoin(night_rollups)
-        .where(_started_at().is_not(None))
-        .order_by(_started_at().desc(), runs.c.run_id.desc())
+        .where(began_at.is_not(None))
+        .order_by(began_at.desc(), runs.c.run_id.desc())
         .limit(limit)
     )
     if suite is not None:
         query = query.where(runs.c.suite == suite)
-    return [Night(*row) for row in connection.execute(query)]
+    found = connection.execute(query).all()
+    # Of few nights, each named: of all months' partitions only those are looked into that may hold them.
+    counted = _counts(connection, [row.run_id for row in found if row.measured is None])
+    missing = _count_missing(connection, [row.run_id for row in found])
+    return [
+        Night(
+            row.run_id,
+            row.suite or "unknown",
+            row.began_at,
+            row.finished_at,
+            row.status,
+            row.planned_cells or 0,
+            row.measured if row.measured is not None else counted.get(row.run_id, (0, 0))[0],
+            missing.get(row.run_id, 0),
+            row.doubted if row.doubted is not None else counted.get(row.run_id, (0, 0))[1],
+            row.hardware or "unknown",
+        )
+        for row in found
+    ]
+
+
+def _began_before(connection: Connection) -> dict[str, datetime]:
+    """When the runs began of which neither their own record nor a roll-up says so."""
+    unsaid = (
+        select(runs.c.run_id)
+        .outerjoin(night_rollups)
+        .where(runs.c.started_at.is_(None), night_rollups.c.began_at.is_(None))
+    )
+    names = list(connection.scalars(unsaid))
+    if not names:
+        return {}
+    first = func.min(measurements.c.started_at)
+    cells = select(measurements.c.run_id, first).where(measurements.c.run_id.in_(names))
+    return dict(connection.execute(cells.group_by(measurements.c.run_id)).tuples().all())
+
+
+def _counts(connection: Connection, names: Collection[str]) -> dict[str, tuple[int, int]]:
+    """How many cells of these runs were timed, and how many of those are doubted as a whole."""
+    if not names:
+        return {}
+    doubted = func.count().filter(measurements.c.doubted)
+    query = select(measurements.c.run_id, func.count(), doubted).where(measurements.c.run_id.in_(names))
+    return {name: (timed, doubts) for name, timed, doubts in connection.execute(query.group_by(measurements.c.run_id))}
+
+
+def _count_missing(connection: Connection, names: Collection[str]) -> dict[str, int]:
+    query = select(missing_cells.c.run_id, func.count()).where(missing_cells.c.run_id.in_(names))
+    return dict(connection.execute(query.group_by(missing_cells.c.run_id)).tuples().all())
 
 
 def run_id(connection: Connection, prefix: str) -> str:

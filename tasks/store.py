@@ -1,17 +1,21 @@
 """Stage: bring the spool into the database. Its absence costs nothing: the spool keeps until it is back."""
 
+from typing import TYPE_CHECKING
+
 from db.connect import database_url
 from db.drain import Drained, drain
 from db.errors import DatabaseDown
 from db.migrate import migrate
 from db.store import Store
 from nightbench.settings import Settings
-from tasks.session import Session
+
+if TYPE_CHECKING:
+    from tasks.session import Session
 
 __all__ = ["ingest", "open_store", "store"]
 
 
-def store(session: Session) -> Drained | None:
+def store(session: "Session") -> Drained | None:
     """Ingest everything spooled so far; ``None`` when there is no database to take it now."""
     if session.store is None:
         return None

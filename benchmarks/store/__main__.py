@@ -33,6 +33,8 @@ from db.engine import open_engine
 from db.maintenance import maintain
 from db.store import Store
 from nightbench.record import MeasurementRecord
+from tests.dashboards.grafana_frames import frames_of
+from tests.dashboards.grafana_shape import misfits
 
 _FULL = Years(nights=1828, series=2_000, telemetry_nights=60)
 _QUICK = Years(nights=120, series=200, telemetry_nights=30)
@@ -110,7 +112,28 @@ def _asking(url: str, home: Path, years: Years, rounds: int) -> Iterator[str]:
                     late, count = late + (p95 > _QUERY_MS), count + 1
                     mark = " " if p95 <= _QUERY_MS else "!"
                     yield f"{p95:>9.1f} {mark} {cpu_ms:>7.1f} {rows:>8,}    {name}: {node}"
-    yield f"{count - late} of {count} within {_QUERY_MS:.0f} ms"
+        yield f"{count - late} of {count} within {_QUERY_MS:.0f} ms"
+        drawable, wrong = 0, []
+        for dashboard in dashboards():
+            for window in (window_of(dashboard, end), everything):
+                for panel, found in _drawn(connection, dashboard, window, rng):
+                    drawable += not found
+                    wrong += [f"!    {dashboard}: {panel}: {words}" for words in found]
+        yield from wrong
+        yield f"panels whose rows are what their type draws, in their own range and over all years: {drawable}"
+
+
+def _drawn(
+    connection: Connection, dashboard: str, window: Window, rng: np.random.Generator
+) -> Iterator[tuple[str, list[str]]]:
+    """Each panel once, and what is wrong with what it gets."""
+    for each in asked(connection, dashboard, window, rng):
+        if each.panel is not None:
+            try:
+                yield each.panel.title, misfits(each.panel, frames_of(connection, each.panel, window, each.values))
+            except OperationalError:
+                yield each.panel.title, [f"took longer than {_GIVE_UP}"]
+            connection.rollback()
 
 
 def _opened(

@@ -7,7 +7,7 @@ all there is.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection
 
-from dashboards.grafana.expand import Window, expanded, panels
+from dashboards.grafana.expand import Panel, Window, expanded, panels
 from dashboards.grafana.files import FOLDER
 
 __all__ = ["Asked", "asked", "dashboards", "rows_of", "window_of"]
@@ -24,6 +24,8 @@ _SOME = 4
 """Series that a reader lays over each other."""
 _RECENT = 60
 """Nights among which a reader chooses one."""
+
+
 Values = dict[str, str | Sequence[str]]
 
 
@@ -34,6 +36,10 @@ class Asked:
     dashboard: str
     name: str
     sql: str
+    panel: Panel | None = None
+    """Whose first query it is."""
+    values: Values = field(default_factory=dict)
+    """What the reader has chosen by then."""
 
 
 def dashboards() -> list[str]:
@@ -66,7 +72,8 @@ def asked(connection: Connection, dashboard: str, window: Window, rng: np.random
         if panel.dashboard == dashboard:
             for query in panel.queries:
                 name = panel.title + (f" ({query.letter})" if len(panel.queries) > 1 else "")
-                yield Asked(dashboard, name, expanded(query.sql, window, values))
+                first = panel if query is panel.queries[0] else None
+                yield Asked(dashboard, name, expanded(query.sql, window, values), first, values)
 
 
 def rows_of(connection: Connection, sql: str) -> Sequence[Any]:
@@ -74,7 +81,7 @@ def rows_of(connection: Connection, sql: str) -> Sequence[Any]:
 
 
 @cache
-def _panels() -> list[Any]:
+def _panels() -> list[Panel]:
     return list(panels())
 
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,8 +10,9 @@ from sqlalchemy import Connection, text
 from dashboards.grafana.expand import Panel, expanded, panels
 from dashboards.grafana.files import FOLDER
 from db.rollups import roll_up
-from tests.dashboards.grafana_frames import Frame, frames_of, rows_of
+from tests.dashboards.grafana_frames import frames_of, rows_of
 from tests.dashboards.grafana_nights import DOUBTED, FIRST, HOLE, SLOWER, SPLIT
+from tests.dashboards.grafana_shape import column, misfits
 from tests.dashboards.grafana_store import CHOSEN, WINDOW, filled_postgres
 
 PANELS = list(panels())
@@ -46,44 +46,12 @@ def _choices(panel: Panel) -> Any:
     return _OF_TRITON if panel.dashboard == "nightbench-server" else CHOSEN
 
 
-def _column(frame: Frame, name: str) -> Any:
-    return next(each for each in frame.fields if each.shown == name)
-
-
 @pytest.mark.parametrize("panel", PANELS, ids=lambda each: f"{each.dashboard} {each.number}")
 def test_a_panels_rows_are_what_its_type_draws(connection: Connection, panel: Panel) -> None:
     frames = frames_of(connection, panel, WINDOW, _choices(panel))
     frame, *_ = frames
     assert frame.length > 0, "no rows of nights that have all there is"
-    types = [each.type for each in frame.fields]
-    names = {each.shown for each in frame.fields}
-    if panel.type in {"timeseries", "heatmap"}:
-        assert types[0] == "time"
-        assert set(types[1:]) == {"number"}
-    elif panel.type == "state-timeline":
-        assert types[0] == "time"
-        assert "string" in types
-    elif panel.type == "trend":
-        x = _column(frame, panel.json["options"]["xField"])
-        assert x.type == "number"
-        assert all(first <= second for first, second in pairwise(x.values))
-    elif panel.type == "barchart":
-        assert _column(frame, panel.json["options"]["xField"]).type == "string"
-        assert "number" in types
-    elif panel.type == "bargauge":
-        shown = panel.json["options"]["reduceOptions"]["fields"].strip("/^$")
-        assert _column(frame, shown).type == "number"
-        assert types.count("string") == 1
-    elif panel.type == "xychart":
-        for series in panel.json["options"]["series"]:
-            assert {_column(frame, series[axis]["matcher"]["options"]).type for axis in "xy"} == {"number"}
-    elif panel.type == "stat":
-        assert set(types) == {"number"}
-        assert frame.length == 1
-    for override in panel.json["fieldConfig"]["overrides"]:
-        assert override["matcher"]["options"] in names, "an override of a column that is not there"
-    for other in frames[1:]:
-        assert [each.values for each in other.fields] == [["reqps"]]
+    assert not misfits(panel, frames)
 
 
 def test_a_night_without_a_figure_is_a_gap_and_a_doubted_one_stands_apart(connection: Connection) -> None:
@@ -91,13 +59,13 @@ def test_a_night_without_a_figure_is_a_gap_and_a_doubted_one_stands_apart(connec
     frame = frames_of(connection, panel, WINDOW, CHOSEN)[0]
     start = round(FIRST.timestamp() * 1000)
     by_night = {round((at - start) / _NIGHT_MS): place for place, at in enumerate(frame.fields[0].values)}
-    value, doubted = _column(frame, "value").values, _column(frame, "doubted").values
+    value, doubted = column(frame, "value").values, column(frame, "doubted").values
     assert value[by_night[DOUBTED]] is None
     assert doubted[by_night[DOUBTED]] > 0
     hole = by_night[min(HOLE)]
     assert (value[hole], doubted[hole]) == (None, None)
     assert [place for place, each in enumerate(doubted) if each is not None] == [by_night[DOUBTED]]
-    low, high = _column(frame, "95 % low").values, _column(frame, "95 % high").values
+    low, high = column(frame, "95 % low").values, column(frame, "95 % high").values
     assert all(
         least <= middle <= most for least, middle, most in zip(low, value, high, strict=True) if middle is not None
     )
@@ -144,7 +112,7 @@ def test_every_variable_has_something_to_choose(connection: Connection) -> None:
 def test_cost_follows_the_price(connection: Connection) -> None:
     panel = next(each for each in PANELS if each.title.startswith("Cost per million"))
     cheap, dear = (
-        _column(frames_of(connection, panel, WINDOW, {**CHOSEN, "price": price})[0], "cost per million").values
+        column(frames_of(connection, panel, WINDOW, {**CHOSEN, "price": price})[0], "cost per million").values
         for price in ("1", "3.5")
     )
     assert dear == pytest.approx([3.5 * each for each in cheap])
