@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from nightbench.errors import NightbenchError
 from nightbench.record import Record, RunFinished, RunStarted
 
 __all__ = ["Drained", "drain"]
+
+_RESUMED_WITHIN_S = 14 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,8 @@ class Drained:
 def drain(spool_dir: Path, store: Store) -> Drained:
     """Store what every spool file holds; put away those that ingesting again would gain nothing from.
 
-    These are the files of runs that completed, unless a record was refused. Damaged lines, which no later pass will
+    These are the files of runs that completed, and of those that nobody has resumed for two weeks, unless a record was
+    refused. Damaged lines, which no later pass will
     mend, do not keep a file here. Draining again, or from two processes at once, changes nothing. A database that
     goes away raises `db.errors.DatabaseDown`; every file not stored whole is still there for the next pass.
     """
@@ -50,11 +54,11 @@ def drain(spool_dir: Path, store: Store) -> Drained:
             known += done.known
             skipped += contents.skipped
             refused += left
-            # A run that was cancelled or failed stays: `nightbench run --resume` looks for it here.
+            # A run that was cancelled or failed stays for a while: `nightbench run --resume` looks for it here.
             whole = any(isinstance(each, RunFinished) and each.status == "completed" for each in contents.records)
             if whole:
                 _add_to_history(store, contents.records)
-            if nobody_writes and whole and not left:
+            if nobody_writes and (whole or _given_up(path)) and not left:
                 _put_away(path)
     return Drained(files, new, known, skipped, tuple(refused))
 
@@ -74,6 +78,12 @@ def _add_to_history(store: Store, records: Sequence[Record]) -> None:
     except NightbenchError:
         return
     store.put_points(night.run.run_id, points)
+
+
+def _given_up(path: Path) -> bool:
+    """Whether nothing was written there for so long that nobody will resume the run: each pass would read it again, for
+    ever."""
+    return time.time() - path.stat().st_mtime > _RESUMED_WITHIN_S
 
 
 @contextmanager

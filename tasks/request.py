@@ -68,7 +68,8 @@ def resumed(run_id: str, settings: Settings, catalog: Catalog) -> Request:
     path = settings.spool / f"{run_id}.jsonl"
     if not path.exists():
         raise UsageError(
-            f"run {run_id!r}: was finished, or never begun, on this machine; `nightbench history` lists runs"
+            f"run {run_id!r}: does not wait to be resumed on this machine: it was finished, left for weeks, or never"
+            " begun here; `nightbench history` lists runs"
         )
     records = spool.read(path).records
     begun = next((record for record in records if isinstance(record, RunStarted)), None)

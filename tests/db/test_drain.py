@@ -1,7 +1,9 @@
 """Draining brings every spooled record into the database once, and loses none on the way."""
 
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +42,15 @@ def test_finished_runs_are_stored_and_put_away(tmp_path: Path, store: Store, nig
     assert (again.files, again.new, again.known) == (1, 0, len(running))
     assert [path.name for path in tmp_path.glob("*.jsonl")] == ["running.jsonl"]
     assert (tmp_path / "ingested" / "ended.jsonl").exists()
+
+
+def test_a_run_that_nobody_resumes_is_not_read_for_ever(tmp_path: Path, store: Store, night: Night) -> None:
+    waiting, left = (_spool(tmp_path, name, night(name)[:-1]) for name in ("waiting", "left"))
+    weeks_ago = time.time() - 15 * 86_400
+    os.utime(left, (weeks_ago, weeks_ago))
+    drain(tmp_path, store)
+    assert list(tmp_path.glob("*.jsonl")) == [waiting]
+    assert (tmp_path / "ingested" / "left.jsonl").exists()
 
 
 def test_a_night_that_ran_elsewhere_is_history_for_the_next(tmp_path: Path, store: Store, night: Night) -> None:
