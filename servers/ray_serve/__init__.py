@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nightbench.model import Format
 from nightbench.server import BatchProof, Command, Metrics, Option, Protocol, ServeRequest, ServerSpec, Stop
+from servers.container import is_inside
 from servers.raw_http import serve_command
 
 __all__ = ["SERVER"]
@@ -32,8 +33,9 @@ def command(request: ServeRequest) -> Command:
             "RAY_USAGE_STATS_ENABLED": "0",
             # Memory is limited from outside, alike for every server; Ray would kill replicas for what others take.
             "RAY_memory_monitor_refresh_ms": "0",
-            # Despite its name: otherwise Ray takes this machine's address in the network, and listens everywhere.
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+            # Despite its name: with "1" Ray takes its machine's address in the network, and listens everywhere. In a
+            # container that is its own bridge; on its loopback nobody outside could read the metrics.
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1" if is_inside(request) else "0",
             # Any free ones, where Ray would take the same two for every cluster of this machine.
             "AUTOSCALER_METRIC_PORT": "0",
             "DASHBOARD_METRIC_PORT": "0",

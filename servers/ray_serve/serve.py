@@ -23,6 +23,7 @@ from starlette.responses import PlainTextResponse, Response
 
 MAX_BATCH = 4096
 OBJECT_STORE_BYTES = 256 * 2**20
+LOOPBACK = "127.0.0.1"
 Model = Callable[[list[np.ndarray]], list[np.ndarray]]
 
 
@@ -103,7 +104,8 @@ class Replica:
     def __init__(self, args: argparse.Namespace, signature: dict) -> None:
         import torch  # before the clock starts
 
-        stay_on_loopback()
+        if args.host == LOOPBACK:
+            stay_on_loopback()
         started = time.monotonic_ns()
         self.model = load(args.artifact, args.threads)
         took_ns = time.monotonic_ns() - started
@@ -140,11 +142,14 @@ class Replica:
 
 
 def stay_on_loopback() -> None:
-    """Have this replica's gRPC server, which asks nobody who they are, listen there and not everywhere."""
+    """Have this replica's gRPC server, which asks nobody who they are, listen there and not everywhere.
+
+    In a container that is for its network to see to: Ray's proxy asks its replicas at the container's own address.
+    """
     from ray.serve._private import replica
 
     add_port = replica.add_port_to_grpc_server
-    replica.add_port_to_grpc_server = lambda server, address: add_port(server, address.replace("[::]", "127.0.0.1"))
+    replica.add_port_to_grpc_server = lambda server, address: add_port(server, address.replace("[::]", LOOPBACK))
 
 
 def short(folder: Path) -> Path:

@@ -2,6 +2,9 @@
 
 Left out is what is another matter there: whom it listens to (the launcher's own tests look at that from outside), and
 which file its output goes to.
+
+Asked of a few servers, `tests.docker.conftest.USUAL`; ``--image NAME`` (repeatable; or ``all``) asks others. An image
+that is not there is built, which takes minutes and gigabytes for some.
 """
 
 import os
@@ -22,7 +25,6 @@ from launch.images import ensure_image
 from launch.workdir import SHARED_MEMORY
 from nightbench.server import ServerSpec
 from nightbench.settings import Settings
-from servers import discover
 from servers.container import PYTHON, SITE_PACKAGES
 from tests.conformance import traces
 from tests.conformance.subject import Subject
@@ -40,6 +42,7 @@ from tests.conformance.test_manners import (
     test_its_metrics_can_be_read_and_count_what_was_served,
     test_what_goes_wrong_stands_in_our_log,
 )
+from tests.docker.conftest import BUILT, asked_for
 from tests.docker.engine import Running
 
 __all__ = [
@@ -55,13 +58,8 @@ __all__ = [
     "test_what_goes_wrong_stands_in_our_log",
 ]
 
-NAMES = ("fastapi", "flask", "onnxruntime", "triton")
 # Of what they speak as processes, what their containers may speak to whoever runs these tests.
-SPECS = {
-    name: replace(spec, protocols=spoken(spec.protocols, os.getuid()))
-    for name, spec in discover().items()
-    if name in NAMES
-}
+SPECS = {name: replace(spec, protocols=spoken(spec.protocols, os.getuid())) for name, spec in BUILT.items()}
 
 
 class Contained(Subject):
@@ -88,7 +86,7 @@ class Contained(Subject):
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """As the conformance suite's own."""
     mark = metafunc.definition.get_closest_marker("servers")
-    chosen = [spec for spec in SPECS.values() if mark is None or mark.args[0](spec)]
+    chosen = [SPECS[name] for name in asked_for(metafunc.config) if mark is None or mark.args[0](SPECS[name])]
     if "protocol" not in metafunc.fixturenames:
         metafunc.parametrize("subject", [spec.name for spec in chosen], indirect=True, scope="session")
         return
@@ -111,7 +109,9 @@ def _apart() -> Iterator[None]:
 def subject(
     request: pytest.FixtureRequest, docker_engine: Running, tmp_path_factory: pytest.TempPathFactory, _apart: None
 ) -> Iterator[Subject]:
-    found = Contained(SPECS[request.param], tmp_path_factory.mktemp(request.param), engine(docker_engine.url))
+    folder = tmp_path_factory.mktemp(request.param)
+    folder.chmod(0o755)  # the container's user is another, and is to find the broken model that a check leaves here
+    found = Contained(SPECS[request.param], folder, engine(docker_engine.url))
     yield found
     found.end()
 

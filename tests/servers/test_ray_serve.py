@@ -1,5 +1,6 @@
 """What is special about Ray Serve: a cluster of its own, closed to everyone else, for each deployment."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from nightbench.model import Artifact, Format, Precision
 from nightbench.server import OptionValue, ServeRequest
+from servers.container import PYTHON
 from servers.ray_serve import SERVER
 from tests.servers.toy import MODEL
 
@@ -37,6 +39,11 @@ def test_runs_isolated_in_its_own_folder_on_its_own_ports(tmp_path: Path) -> Non
     assert (given["--host"], given["--port"], given["--metrics-port"]) == ("127.0.0.1", "20000", "20001")
     assert given["--workdir"] == str(tmp_path)
     assert given["--threads"] == command.env["OMP_NUM_THREADS"] == "2"
+
+
+def test_in_a_container_its_metrics_are_at_the_containers_own_address(tmp_path: Path) -> None:
+    asked = replace(request(tmp_path), python=PYTHON, host="0.0.0.0")  # noqa: S104 - the container's own
+    assert SERVER.command(asked).env["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "1"
 
 
 def test_only_who_reads_the_working_directory_may_command_the_cluster(tmp_path: Path) -> None:
