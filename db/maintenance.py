@@ -25,7 +25,7 @@ ORDER BY runs.started_at
 _VACUUMED = (
     *("runs", "run_artifacts", "deployments", "cases", "missing_cells", "parity", "wire_parity", "canaries"),
     *("judgements", "series_points", "series_baselines", "change_points", "alerts", "alert_nights", "alert_events"),
-    *("night_rollups", "night_series", "latest_cells"),
+    *("night_rollups", "night_series", "night_servers", "night_doubts", "latest_cells"),
 )
 _JOINED_BY = "(run_id, cell_id)"
 

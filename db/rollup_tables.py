@@ -1,10 +1,11 @@
 """The tables of what is left of a night when its measurements are dropped, and of what is newest."""
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Double, ForeignKey, Index, Integer, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Double, ForeignKey, Index, Integer, Table, Text, text
 
 from db.columns import metadata, not_negative
+from db.judge_tables import judgements
 
-__all__ = ["judged_series", "latest_cells", "night_rollups", "night_series"]
+__all__ = ["judged_series", "latest_cells", "night_doubts", "night_rollups", "night_series", "night_servers"]
 
 _FIGURES = (
     *("throughput_rps", "latency_p50_ns", "latency_p90_ns", "latency_p95_ns", "latency_p99_ns", "offered_rps"),
@@ -41,6 +42,38 @@ night_series = Table(
 """One row a cell and night over its rounds: each figure's median over those in which nothing is said against it.
 
 ``gpus``: the most that worked in any round, kept since telemetry goes sooner than this; null where nobody looked."""
+
+night_servers = Table(
+    "night_servers",
+    metadata,
+    Column("run_id", Text, ForeignKey("night_rollups.run_id", ondelete="CASCADE"), primary_key=True),
+    Column("server", Text, primary_key=True),
+    Column("ok_count", BigInteger, nullable=False),
+    Column("failed_count", BigInteger, nullable=False),
+    not_negative("ok_count", "failed_count"),
+)
+"""One row a night and server: the requests of all its cells."""
+
+night_doubts = Table(
+    "night_doubts",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.run_id"), primary_key=True),
+    Column("suite", Text, primary_key=True),
+    Column("server", Text, primary_key=True),
+    Column("reason", Text, primary_key=True),
+    Column("series", Integer, nullable=False),
+    not_negative("series"),
+)
+"""One row a night, server and reason: how many judged series are doubted for it in any figure.
+
+Of ``series_points`` alone, and so as lasting: what is added to a night's measurements does not take it away."""
+
+# The few verdicts that are written into plots, found without reading the fine nights between them.
+Index(
+    "ix_judgements_noted",
+    *(judgements.c.fingerprint, judgements.c.metric, judgements.c.run_id),
+    postgresql_where=text("verdict IN ('suspected', 'regressed', 'improved', 'environment')"),
+)
 
 judged_series = Table(
     "judged_series",

@@ -1,4 +1,4 @@
-"""What is kept of a night beside its measurements: its counts, the medians of its cells, and where the newest are."""
+"""What is kept of a night beside its measurements: counts and sums, its cells' medians, and where the newest are."""
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from db.latency_rollup import roll_up_latency
-from db.rollup_tables import latest_cells, night_rollups, night_series
+from db.rollup_tables import latest_cells, night_doubts, night_rollups, night_series
 from db.turns import take_turn
 from db.upsert import json_rows
 
@@ -35,16 +35,33 @@ WITH nights AS (
     WHERE runs.run_id = ANY(CAST(:runs AS TEXT[]))
     GROUP BY runs.run_id
     ON CONFLICT (run_id) DO NOTHING
+), series AS (
+    INSERT INTO night_series ({_COLUMNS})
+    SELECT {_COLUMNS} FROM unrolled_series WHERE run_id = ANY(CAST(:runs AS TEXT[]))
+    RETURNING run_id, fingerprint, ok_count, failed_count
 )
-INSERT INTO night_series ({_COLUMNS})
-SELECT {_COLUMNS} FROM unrolled_series WHERE run_id = ANY(CAST(:runs AS TEXT[]))
+INSERT INTO night_servers (run_id, server, ok_count, failed_count)
+SELECT series.run_id, cases.server, sum(series.ok_count), sum(series.failed_count)
+FROM series JOIN cases ON cases.fingerprint = series.fingerprint
+GROUP BY series.run_id, cases.server
 """)  # noqa: S608 - of names in this room
+_DOUBTS = text("""
+INSERT INTO night_doubts (run_id, suite, server, reason, series)
+SELECT points.run_id, points.suite, cases.server, doubt.reason, count(DISTINCT points.fingerprint)
+FROM series_points AS points
+JOIN cases ON cases.fingerprint = points.fingerprint
+CROSS JOIN LATERAL unnest(points.doubts) AS doubt (reason)
+WHERE points.run_id = ANY(CAST(:runs AS TEXT[])) AND points.doubts <> '{}'
+GROUP BY points.run_id, points.suite, cases.server, doubt.reason
+""")
 
 
 def roll_up(connection: Connection, runs: Sequence[str]) -> None:
-    """Roll these nights up, as far as they are not."""
+    """Roll these nights up, as far as they are not; their doubts anew, since points are put in place of others."""
     take_turn(connection)
     connection.execute(_ROLL_UP, {"runs": list(runs)})
+    connection.execute(delete(night_doubts).where(night_doubts.c.run_id.in_(runs)))
+    connection.execute(_DOUBTS, {"runs": list(runs)})
     roll_up_latency(connection, runs)
 
 

@@ -129,8 +129,13 @@ def _drawn(
     """Each panel once, and what is wrong with what it gets."""
     for each in asked(connection, dashboard, window, rng):
         if each.panel is not None:
+            # A panel that is repeated shows one of what was chosen.
+            repeated = {
+                name: values[:1] for name, values in each.values.items() if name == each.panel.json.get("repeat")
+            }
             try:
-                yield each.panel.title, misfits(each.panel, frames_of(connection, each.panel, window, each.values))
+                frames = frames_of(connection, each.panel, window, {**each.values, **repeated})
+                yield each.panel.title, misfits(each.panel, frames)
             except OperationalError:
                 yield each.panel.title, [f"took longer than {_GIVE_UP}"]
             connection.rollback()

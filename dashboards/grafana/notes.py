@@ -8,18 +8,26 @@ __all__ = ["change_points", "verdicts"]
 
 
 def verdicts() -> build.AnnotationQuery:
-    """Of the chosen series and figure, on the first night that each is said; fine nights carry none."""
+    """Of the chosen series and figure, on the first night that each is said; fine nights carry none.
+
+    Only judgements that carry one are read beside the points, so that ``before`` is null after a fine night.
+    """
     text = """
-        SELECT said.night AS "time", concat_ws(': ', said.label, said.verdict, nullif(said.said, '')) AS text,
-            'verdict' AS tags
+        SELECT said.night AS "time", case_facts.label || ': ' || said.text AS text, 'verdict' AS tags
         FROM (
-            SELECT *, lag(verdict) OVER (PARTITION BY fingerprint ORDER BY night) AS before
-            FROM series_trend
-            WHERE suite IN (${suite:sqlstring}) AND fingerprint IN (${fingerprint:sqlstring})
-                AND metric IN (${metric:sqlstring}) AND $__timeFilter(night)
+            SELECT
+                trend.fingerprint, trend.night, notes.text, notes.verdict,
+                lag(notes.verdict) OVER (PARTITION BY trend.fingerprint ORDER BY trend.night) AS before
+            FROM series_trend AS trend
+            LEFT JOIN change_notes AS notes ON notes.kind = 'verdict'
+                AND notes.fingerprint IN (${fingerprint:sqlstring}) AND notes.metric IN (${metric:sqlstring})
+                AND notes.run_id = trend.run_id AND notes.fingerprint = trend.fingerprint
+                AND notes.metric = trend.metric
+            WHERE trend.suite IN (${suite:sqlstring}) AND trend.fingerprint IN (${fingerprint:sqlstring})
+                AND trend.metric IN (${metric:sqlstring}) AND $__timeFilter(trend.night)
         ) AS said
-        WHERE said.verdict IN ('suspected', 'regressed', 'improved', 'environment')
-            AND said.verdict IS DISTINCT FROM said.before
+        JOIN case_facts ON case_facts.fingerprint = said.fingerprint
+        WHERE said.verdict IS NOT NULL AND said.verdict IS DISTINCT FROM said.before
         ORDER BY said.night"""
     return _notes("Verdicts", text, "red")
 

@@ -48,20 +48,22 @@ def reliability() -> build.Dashboard:
 def _errors() -> Tile:
     text = """
         WITH figures AS (
-            SELECT run_id, server, 100 * sum(failed_count)::DOUBLE PRECISION / sum(ok_count + failed_count) AS value
-            FROM series_nights
+            SELECT
+                run_id, night, server, 100 * failed_count::DOUBLE PRECISION / (ok_count + failed_count) AS value
+            FROM server_nights
             WHERE suite IN (${suite:sqlstring}) AND hardware IN (${device:sqlstring})
-                AND server IN (${server:sqlstring}) AND $__timeFilter(run_started_at)
-            GROUP BY run_id, server
-            HAVING sum(ok_count + failed_count) > 0
+                AND server IN (${server:sqlstring}) AND $__timeFilter(night) AND ok_count + failed_count > 0
         )
-        SELECT calendar.night AS "time", servers.server AS metric, figures.value
+        SELECT night AS "time", server AS metric, value
+        FROM figures
+        UNION ALL
+        SELECT calendar.night, servers.server, NULL
         FROM suite_calendar AS calendar
         CROSS JOIN (SELECT DISTINCT server FROM figures) AS servers
-        LEFT JOIN figures ON figures.run_id = calendar.run_id AND figures.server = servers.server
         WHERE calendar.suite IN (${suite:sqlstring}) AND calendar.hardware IN (${device:sqlstring})
             AND $__timeFilter(calendar.night)
-        ORDER BY calendar.night"""
+            AND NOT EXISTS (SELECT FROM figures WHERE figures.run_id = calendar.run_id)
+        ORDER BY 1"""
     return Tile(
         lines("percent").min(0),
         (Sql(text, Format.TIME_SERIES),),
@@ -74,16 +76,12 @@ def _errors() -> Tile:
 
 def _doubts() -> Tile:
     text = """
-        SELECT trend.night AS "time", doubt.reason AS metric, count(DISTINCT trend.fingerprint) AS value
-        FROM series_trend AS trend
-        CROSS JOIN LATERAL unnest(trend.doubts) AS doubt (reason)
-        WHERE trend.run_id IN (
-                SELECT run_id FROM suite_calendar
-                WHERE suite IN (${suite:sqlstring}) AND hardware IN (${device:sqlstring}) AND $__timeFilter(night)
-            )
-            AND trend.suite IN (${suite:sqlstring}) AND trend.server IN (${server:sqlstring})
-        GROUP BY trend.night, doubt.reason
-        ORDER BY trend.night"""
+        SELECT night AS "time", reason AS metric, sum(series) AS value
+        FROM doubt_nights
+        WHERE suite IN (${suite:sqlstring}) AND hardware IN (${device:sqlstring}) AND server IN (${server:sqlstring})
+            AND $__timeFilter(night)
+        GROUP BY night, reason
+        ORDER BY night"""
     return Tile(
         nightly_bars("none"),
         (Sql(text, Format.TIME_SERIES),),

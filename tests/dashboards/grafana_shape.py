@@ -33,8 +33,8 @@ def misfits(panel: Panel, frames: list[Frame]) -> list[str]:
 
 
 def _is_unit(frame: Frame) -> bool:
-    """A second query gives the first one's unit."""
-    return [each.values for each in frame.fields] == [["reqps"]]
+    """A second query gives the unit of the first one's figures."""
+    return [each.type for each in frame.fields] == ["string"] and frame.length == 1
 
 
 def _of_type(panel: Panel, frame: Frame) -> list[str]:

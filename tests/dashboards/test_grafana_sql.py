@@ -11,7 +11,7 @@ from dashboards.grafana.expand import Panel, expanded, panels
 from dashboards.grafana.files import FOLDER
 from db.rollups import roll_up
 from tests.dashboards.grafana_frames import frames_of, rows_of
-from tests.dashboards.grafana_nights import DOUBTED, FIRST, HOLE, SLOWER, SPLIT
+from tests.dashboards.grafana_nights import DOUBTED, FIRST, HOLE, NIGHTS, SLOWER, SPLIT, STEP, run_id
 from tests.dashboards.grafana_shape import column, misfits
 from tests.dashboards.grafana_store import CHOSEN, WINDOW, filled_postgres
 
@@ -98,6 +98,95 @@ def test_a_verdict_is_noted_once_and_a_step_where_it_lies(connection: Connection
     assert [text.split(": ")[1] for text in verdicts["text"]] == ["suspected", "regressed"]
     assert steps["time"] == verdicts["time"][:1]
     assert "steps by -11.0 %" in steps["text"][0]
+
+
+def _notes(connection: Connection, name: str, values: Any) -> list[tuple[int, str]]:
+    """The nights that carry a verdict, and the first word of which series."""
+    board = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    (note,) = (each for each in board["annotations"]["list"] if each["name"] == "Verdicts")
+    fields = {
+        each.name: each.values for each in rows_of(connection, expanded(note["target"]["rawSql"], WINDOW, values))
+    }
+    first = _night_ms(0)
+    nights = [round((at - first) / _NIGHT_MS) for at in fields["time"]]
+    return list(zip(nights, [words.split(" ")[0] for words in fields["text"]], strict=True))
+
+
+@pytest.mark.parametrize("name", ["nightbench-series", "nightbench-trends"])
+def test_a_verdict_is_noted_again_after_a_night_that_was_fine_or_that_nobody_judged(
+    changed: Connection, name: str
+) -> None:
+    last = NIGHTS - 1
+    for of, number, statement in (
+        (SLOWER, last, "UPDATE judgements SET verdict = 'suspected'"),
+        (SLOWER, STEP + 1, "UPDATE judgements SET verdict = 'ok'"),
+        (SLOWER, last - 1, "DELETE FROM judgements"),
+        (SPLIT, STEP + 2, "UPDATE judgements SET verdict = 'suspected'"),
+        (SPLIT, STEP + 3, "UPDATE judgements SET verdict = 'improved'"),
+    ):
+        changed.execute(
+            text(f"{statement} WHERE run_id = :run AND fingerprint = :of"),
+            {"run": run_id(number), "of": of.fingerprint},
+        )
+    slower = [(night, "onnxruntime") for night in (STEP, STEP + 2, last)]
+    split = [(STEP + 2, "triton"), (STEP + 3, "triton")]
+    assert _notes(changed, name, CHOSEN) == slower
+    both = {**CHOSEN, "fingerprint": [SLOWER.fingerprint, SPLIT.fingerprint]}
+    assert sorted(_notes(changed, name, both)) == sorted(slower + split)
+
+
+_FAILED = "Requests that failed"
+
+
+def _drawn(connection: Connection, beginning: str) -> dict[tuple[str, float], float | None]:
+    """What a panel over nights draws, by line and time."""
+    time, *lines = frames_of(connection, _titled(beginning), WINDOW, CHOSEN)[0].fields
+    return {(line.shown, at): value for line in lines for at, value in zip(time.values, line.values, strict=True)}
+
+
+def _counted(connection: Connection, query: str) -> dict[tuple[str, float], float]:
+    """The same, counted from what was stored."""
+    metric, time, value = rows_of(connection, query)
+    return dict(zip(zip(metric.values, time.values, strict=True), value.values, strict=True))
+
+
+def test_the_share_of_failed_requests_is_that_of_all_cells_rolled_up_or_not(changed: Connection) -> None:
+    stored = _counted(
+        changed,
+        "SELECT server, run_started_at, 100.0 * sum(failed_count) / sum(ok_count + failed_count)"
+        " FROM measurement_facts GROUP BY 1, 2",
+    )
+    assert {value > 0 for value in stored.values()} == {True, False}
+    seen = _drawn(changed, _FAILED)
+    assert {key: value for key, value in seen.items() if value is not None} == pytest.approx(stored)
+    changed.execute(text("DELETE FROM night_rollups WHERE run_id > :run"), {"run": run_id(STEP)})
+    assert _drawn(changed, _FAILED) == seen
+    changed.execute(text("DELETE FROM night_rollups"))
+    assert _drawn(changed, _FAILED) == seen
+
+
+def test_a_server_without_requests_in_a_night_has_a_gap_and_one_without_any_no_line(changed: Connection) -> None:
+    before = _drawn(changed, _FAILED)
+    changed.execute(
+        text("UPDATE night_servers SET ok_count = 0, failed_count = 0 WHERE server = 'triton' AND run_id = :run"),
+        _LAST_NIGHT,
+    )
+    gap = ("triton", _night_ms(NIGHTS - 1))
+    assert _drawn(changed, _FAILED) == {**before, gap: None}
+    changed.execute(text("UPDATE night_servers SET ok_count = 0, failed_count = 0 WHERE server = 'triton'"))
+    others = {key: value for key, value in before.items() if key[0] != "triton"}
+    assert _drawn(changed, _FAILED) == others
+
+
+def test_series_are_counted_once_at_each_reason_to_doubt_them(connection: Connection) -> None:
+    stored = _counted(
+        connection,
+        "SELECT reason, night, count(DISTINCT fingerprint)"
+        " FROM series_trend CROSS JOIN LATERAL unnest(doubts) AS doubt (reason) GROUP BY 1, 2",
+    )
+    assert len({reason for reason, _ in stored}) > 1
+    seen = _drawn(connection, "Series doubted by reason")
+    assert {key: value for key, value in seen.items() if value is not None} == stored
 
 
 def test_every_variable_has_something_to_choose(connection: Connection) -> None:

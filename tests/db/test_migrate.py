@@ -180,6 +180,40 @@ def test_a_night_rolled_up_before_doubts_counted_figure_by_figure_is_rolled_up_a
     assert _shown(url, "SELECT latency_p50_ns FROM series_nights") == [None, None]
 
 
+def test_nights_rolled_up_before_there_were_sums_get_theirs_even_without_their_measurements(
+    new_database: Callable[..., str], night: Callable[..., list[Record]]
+) -> None:
+    url = new_database()
+    names = ["night-1", "night-2", "night-3"]
+    kept = [
+        record
+        for name in names
+        for record in night(name)
+        if isinstance(record, RunStarted | DeploymentRecord | MeasurementRecord)
+    ]
+    _stored_at(url, "r0011", kept)
+    columns = "fingerprint, run_id, rounds, doubted_rounds, ok_count, failed_count"
+    with open_engine(url, pooled=False).begin() as connection:
+        for statement in (
+            "CREATE TABLE rolled AS SELECT * FROM unrolled_series WHERE run_id < 'night-3'",
+            "INSERT INTO night_rollups VALUES ('night-1', NULL, 2, 0, true), ('night-2', NULL, 2, 0, false)",
+            f"INSERT INTO night_series ({columns}) SELECT {columns} FROM rolled",  # noqa: S608 - ours
+            "DROP TABLE rolled",
+            "DELETE FROM telemetry WHERE run_id = 'night-1'",
+            "DELETE FROM measurements WHERE run_id = 'night-1'",
+            "INSERT INTO series_points (suite, fingerprint, metric, run_id, value, doubts)"
+            " SELECT 'smoke', fingerprint, metric, 'night-1', 1, ARRAY['bimodal', 'drift', 'drift']"
+            " FROM cases CROSS JOIN (VALUES ('latency_p50_ns'), ('throughput_rps')) AS figures (metric)",
+        ):
+            connection.execute(text(statement))
+    migrate(url)
+    assert _shown(url, "SELECT run_id FROM night_servers ORDER BY 1") == names[:2]
+    sums = "SELECT concat_ws(' ', run_id, server, ok_count, failed_count) FROM server_nights ORDER BY 1"
+    assert _shown(url, sums) == [f"{name} onnxruntime 1800 8" for name in names]
+    doubts = "SELECT concat_ws(' ', run_id, server, reason, series) FROM doubt_nights ORDER BY 1"
+    assert _shown(url, doubts) == ["night-1 onnxruntime bimodal 2", "night-1 onnxruntime drift 2"]
+
+
 def _shown(url: str, query: str) -> list[object]:
     with open_engine(url, pooled=False).connect() as connection:
         return list(connection.scalars(text(query)))
