@@ -52,7 +52,11 @@ def _raise(connection: Connection, suite: str, run_id: str, finding: Finding, no
         return latest.number
     if latest is not None:
         nights = select(alert_nights.c.run_id).join(alerts).where(*same, alert_nights.c.run_id == run_id)
-        if connection.execute(nights).first() or known_false(finding, latest, _started(connection, finding, latest)):
+        # What a re-run found later in that night may be about other series than what was closed.
+        told = {member.key for member in finding.members} <= {member.key for member in latest.finding.members}
+        if told and connection.execute(nights).first():
+            return None
+        if known_false(finding, latest, _started(connection, finding, latest)):
             return None
     opened = insert(alerts).values(
         suite=suite,

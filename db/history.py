@@ -22,6 +22,7 @@ from db.upsert import insert_new
 from nightbench.figures import Estimate
 from nightbench.judge.series import ChangePoint, Metric, NightPoint, Point, Predecessor, SeriesHistory, SeriesKey
 from nightbench.judge.succession import successions
+from nightbench.judge.verdict import Outcome, Verdict
 from nightbench.record import Case, JudgementRecord
 
 __all__ = [
@@ -127,6 +128,12 @@ SELECT earlier.run_id FROM runs AS earlier JOIN runs AS this ON this.run_id = :r
 ORDER BY earlier.started_at DESC, earlier.run_id LIMIT 1
 """)
 
+# What a re-run that was asked for said after the night had been judged, which left the series suspected.
+_DECIDED = text("""
+SELECT run_id, suite, fingerprint, metric, row_to_json(confirmations) FROM confirmations
+WHERE run_id = ANY(:nights) AND outcome IN ('refuted', 'environment')
+""")
+
 _WHOLE = text("""
 SELECT fingerprint, metric, array_agg(run_id ORDER BY started_at, run_id), array_agg(value ORDER BY started_at, run_id),
     array_agg(low ORDER BY started_at, run_id), array_agg(high ORDER BY started_at, run_id),
@@ -225,6 +232,19 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
+def without_outdated(connection: Connection, rows: Sequence[Baseline]) -> list[Baseline]:
+    """Those of ``rows`` whose series has no baseline that begins later."""
+    newest = dict[SeriesKey, str]()
+    named = [key for key, *_ in rows]
+    of_series = tuple_(series_baselines.c.suite, series_baselines.c.fingerprint, series_baselines.c.metric)
+    query = select(*of_series.clauses, series_baselines.c.since_run_id).order_by(series_baselines.c.number)
+    given = [tuple(_named(key).values()) for key in named]
+    for suite, fingerprint, metric, since in connection.execute(query.where(of_series.in_(given))):
+        newest[SeriesKey(suite, fingerprint, Metric(metric))] = since
+    # Ids of runs begin with their time.
+    return [each for each in rows if newest.get(each[0], "") <= each[1]]
+
+
 def set_baselines(connection: Connection, rows: Sequence[Baseline]) -> None:
     """Let series be their own history from a night on. Of several settings of one series the last one counts."""
     given = [
@@ -296,7 +316,18 @@ def judged_changes(connection: Connection, run_id: str, nights: int) -> list[Jud
         judgements.c.run_id.in_(earlier[1:]), judgements.c.since.is_not(None)
     )
     rows = sorted(connection.scalars(query), key=lambda row: -ages[row["run_id"]])
-    return [record for record in map(judgement, rows) if isinstance(record, JudgementRecord)]
+    found = [record for record in map(judgement, rows) if isinstance(record, JudgementRecord)]
+    rows_later = connection.execute(_DECIDED, {"nights": earlier[1:]})
+    later = {tuple(named): decided for *named, decided in rows_later}
+    return [_as_decided(each, later) for each in found]
+
+
+def _as_decided(record: JudgementRecord, later: Mapping[tuple[str, ...], Mapping[str, str]]) -> JudgementRecord:
+    decided = later.get((record.run_id, record.suite, record.fingerprint, record.metric.value))
+    if decided is None or record.verdict is not Verdict.SUSPECTED:
+        return record
+    verdict = Verdict.OK if decided["outcome"] == Outcome.REFUTED else Verdict.ENVIRONMENT
+    return replace(record, verdict=verdict, detail=decided["detail"], confirmation_id=decided["confirmation_id"])
 
 
 def whole_series(connection: Connection, suite: str) -> dict[SeriesKey, tuple[Point, ...]]:

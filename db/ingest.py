@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, or_, select, tuple_, update
+from sqlalchemy import Connection, Table, and_, delete, or_, select, tuple_, update
 from sqlalchemy.exc import DataError, IntegrityError
 
 from db.judge_rows import canary_row, confirmation_row, judgement_row
@@ -204,12 +204,19 @@ def _missing(connection: Connection, records: Sequence[MissingRecord]) -> int:
 
 
 def _run_finished(connection: Connection, records: Sequence[RunFinished]) -> int:
-    """A run that was resumed ends more than once: the latest end counts."""
+    """A run that was resumed ends more than once: that it completed counts, also where a clock that was set back makes
+    it the earlier end; else the latest does."""
     _ensure_runs(connection, records)
     new = 0
     for record in records:
         end = {**row(record), "finished_at": record.finished_at}
-        later = or_(runs.c.finished_at.is_(None), runs.c.finished_at < record.finished_at)
+        completed = record.status == "completed"
+        was_completed = runs.c.status == "completed"
+        later = or_(
+            runs.c.finished_at.is_(None),
+            *([~was_completed] if completed else []),
+            and_(was_completed if completed else ~was_completed, runs.c.finished_at < record.finished_at),
+        )
         new += connection.execute(update(runs).where(runs.c.run_id == end.pop("run_id"), later).values(end)).rowcount
     return new
 

@@ -38,10 +38,11 @@ class JudgingStore(Database):
         with self._transaction() as connection:
             return history.predecessors(connection, run_id, nights, young)
 
-    def set_baselines(self, rows: Sequence[Baseline]) -> None:
-        """Let series be their own history from a night on. Of several settings of one series the last one counts."""
+    def set_baselines(self, rows: Sequence[Baseline], *, unless_newer: bool = False) -> None:
+        """Let series be their own history from a night on. Of several settings of one series the last one counts; with
+        ``unless_newer`` one that begins before the series' present one changes nothing."""
         with self._transaction() as connection:
-            history.set_baselines(connection, rows)
+            history.set_baselines(connection, history.without_outdated(connection, rows) if unless_newer else rows)
 
     def whole_series(self, suite: str) -> dict[SeriesKey, tuple[Point, ...]]:
         """Every series of a suite over all its completed runs, oldest first, whatever its baselines are."""

@@ -59,4 +59,4 @@ def _is_current(url: str) -> bool:
     with named_failures(url), open_engine(url, pooled=False).connect() as connection:
         if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
             return False
-        return bool(connection.scalar(text("SELECT version_num FROM alembic_version")) == newest_step())
+        return list(connection.scalars(text("SELECT version_num FROM alembic_version"))) == [newest_step()]

@@ -78,7 +78,10 @@ def history(connection: Connection, limit: int, suite: str | None = None) -> lis
     lost = [case(began, value=runs.c.run_id)] if began else []
     began_at = func.coalesce(runs.c.started_at, night_rollups.c.began_at, *lost)
     query = (
-        select(runs, night_rollups.c.measured, night_rollups.c.doubted, began_at.label("began_at"))
+        select(
+            *(runs.c.run_id, runs.c.suite, runs.c.finished_at, runs.c.status, runs.c.planned_cells, runs.c.hardware),
+            *(night_rollups.c.measured, night_rollups.c.doubted, began_at.label("began_at")),
+        )
         .outerjoin(night_rollups)
         .where(began_at.is_not(None))
         .order_by(began_at.desc(), runs.c.run_id.desc())

@@ -7,6 +7,7 @@ from uuid import NAMESPACE_URL, uuid5
 from db.store import Store
 from nightbench.judge.alert import Alert, AlertKind, Member
 from nightbench.judge.message import Links, Morning, message
+from nightbench.judge.verdict import Outcome
 from nightbench.record import ConfirmationRecord, TrialRecord
 from nightbench.settings import Settings
 from tasks.ab.afterwards import Settled
@@ -101,20 +102,21 @@ def tell_settled(
     page: str | None,
 ) -> None:
     """What a re-run that was asked for has decided of ``alert``: a message of its own, and its events; nothing where
-    it decided nothing. ``page`` is where the re-run is shown."""
+    it decided nothing, or added to a regression that somebody looks after. ``page`` is where the re-run is shown."""
     confirmed = settled.confirmed
     morning = Morning(
         suite=alert.suite,
         run_id=alert.last_run_id,
         alerts=confirmed,
         # One that turned out to be a regression is over by name only.
-        recovered=() if confirmed else settled.over,
+        recovered=() if any(record.outcome is Outcome.CONFIRMED for record in records) else settled.over,
         confirmations={record.confirmation_id: record for record in records},
         policy=session.suite.judge,
         precision=store.precision(_PRECISION_DAYS, datetime.now(UTC)),
         links=Links(grafana=session.settings.grafana_url, run=page, logs=str(session.folder)),
     )
-    put_message(morning, session.settings, store, occasion=f"alert-{alert.number}")
+    again = "-".join(sorted({record.confirmation_id.rpartition("-")[2] for record in records}))
+    put_message(morning, session.settings, store, occasion=f"alert-{alert.number}-{again}")
     if prefect_is_there():
         emit_changes(morning)
     send_waiting(session.settings, store)

@@ -1,5 +1,6 @@
 """An alert's re-runs as flows of their own: asked for in the UI, by an automation, or through the API."""
 
+from contextlib import ExitStack
 from functools import partial
 from uuid import UUID
 
@@ -70,13 +71,14 @@ def _confirm(number: int, budget_minutes: float) -> str:
     settings = Settings.from_environment()
     catalog, run_id = load_catalog(settings), UUID(str(flow_run.id))
     with marked(settings, run_id), CancelWatch(run_id) as cancelled, open_store(settings) as store:
-        raised = store.alert(number)
-        worst_member(raised)
+        worst_member(store.alert(number))
         past, progress = Past(store), PrefectProgress()
-        with (
-            turn(settings.machine, progress, cancelled),
-            reopened(raised.last_run_id, past, settings, catalog, progress, cancelled) as session,
-        ):
+        with ExitStack() as stack:
+            stack.enter_context(turn(settings.machine, progress, cancelled))
+            # Nights may have gone by while it waited.
+            raised = store.alert(number)
+            worst_member(raised)
+            session = stack.enter_context(reopened(raised.last_run_id, past, settings, catalog, progress, cancelled))
             night = past.night(raised.last_run_id)
             suspects = [suspect_of(each, night, session.suite, catalog) for each in raised.finding.members]
             written = session.spool.path

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -139,6 +140,9 @@ def _started_on(port: int, settings: Settings) -> Prefect | None:
     while not (answers(server.api_url) and _listens(server)):
         if process.poll() is not None or time.monotonic() > deadline:
             stop_prefect(settings)
+            # Where it ended by itself, what it had started may go on; all of it is a session of its own.
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
             return None
         time.sleep(0.2)
     return server

@@ -115,8 +115,9 @@ class RunFinished:
 
     @property
     def took_ns(self) -> int:
-        """How long the run was at work, by a clock that nobody sets; breaks before a resumption are not in it."""
-        return sum(self.spent_ns.values())
+        """How long the run was at work, by a clock that nobody sets: without the wait for its turn, breaks before a
+        resumption, and what a process that was killed had done."""
+        return sum(spent_ns for name, spent_ns in self.spent_ns.items() if name != "waiting")
 
 
 @dataclass(frozen=True, slots=True)

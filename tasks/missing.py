@@ -25,7 +25,8 @@ def record_missing(session: Session, cells: Iterable[Cell], why: Why, detail: st
     Raises:
         SpoolError: a disk is full. That is no finding about any cell: the rest is for a resumption.
     """
-    session.check_room()
+    # What a server says in its last words may be about a disk of its own.
+    session.check_room("" if why == "deployment_failed" else detail)
     for cell in cells:
         setup = cell.setup
         session.record(

@@ -1,7 +1,8 @@
 """One run in progress: what every stage needs to know, and the one way to leave a record."""
 
+import errno
+import os
 import secrets
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,6 +37,10 @@ __all__ = ["CELL_BYTES", "Cancelled", "Known", "Peak", "Session", "new_run_id", 
 CELL_BYTES = 64 * 1024 + 2 * 1024 * 1024
 """What one cell leaves: its line in the spool (histogram, telemetry, context: twice the largest seen), and compressed
 columns, a row a request."""
+
+
+_NO_ROOM_BYTES = 64 * 1024
+"""Less than this is none: a line of the spool may still fit, and a cell's columns do not."""
 
 
 class Cancelled(NightbenchError):
@@ -130,12 +135,16 @@ class Session:
         if self.should_stop():
             raise self.cancelled()
 
-    def check_room(self) -> None:
-        """Raise `SpoolError` if a disk that the run works on has no room for another cell."""
+    def check_room(self, failure: str = "") -> None:
+        """Raise `SpoolError` if ``failure`` says that a disk is full, or one that the run works on has no room left."""
+        rest = f"make room, and `nightbench run --resume {self.run_id}` does the rest"
+        if any(os.strerror(number) in failure for number in (errno.ENOSPC, errno.EDQUOT)):
+            raise SpoolError(f"{failure}; {rest}")
         for folder in (self.folder, self.workdir):
-            if shutil.disk_usage(folder).free < CELL_BYTES:
-                rest = f"`nightbench run --resume {self.run_id}` does the rest"
-                raise SpoolError(f"{folder} is on a disk that is full; make room, and {rest}")
+            disk = os.statvfs(folder)
+            # Some file systems count no files, and say that there are none.
+            if disk.f_bavail * disk.f_frsize < _NO_ROOM_BYTES or (disk.f_files and not disk.f_favail):
+                raise SpoolError(f"{folder} is on a disk that is full; {rest}")
 
     def cancelled(self) -> Cancelled:
         """What to raise when something was stopped on our behalf."""

@@ -97,7 +97,10 @@ def _job(session: Session, subject: Subject, cell: Cell, load: Step) -> Job:
     model = session.catalog.models[cell.setup.export.model]
     timing = session.suite.measure
     samples = session.folder / "samples" / f"{cell.cell_id}.npz"
-    samples.parent.mkdir(exist_ok=True)
+    try:
+        samples.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise Untimed(f"{samples.parent} cannot be made: {error.strerror}") from error
     in_process = subject.deployment.in_process
     return Job(
         endpoint=subject.deployment.endpoints[cell.protocol],

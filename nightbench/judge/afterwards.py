@@ -18,57 +18,47 @@ __all__ = ["Afterwards", "afterwards"]
 class Afterwards:
     """What is known now."""
 
-    findings: tuple[Finding, ...]
-    """The regression, if one was confirmed; and what is undecided still."""
+    regression: Finding | None
+    """What was confirmed, together with what is open about the same subject."""
+    undecided: Finding
+    """The alert as it stands: the series that are undecided still, or once there are none those that were decided."""
     baselines: tuple[Baseline, ...]
     """Of what was confirmed: another night of it is no news."""
     over: str
-    """Why the alert itself is over, in words; empty while any of its series is undecided."""
+    """Why the alert is over, in words; empty while any of its series is undecided."""
 
 
 def afterwards(
     alert: Alert, confirmations: Mapping[SeriesKey, ConfirmationRecord], live: Sequence[Alert]
 ) -> Afterwards:
-    """``confirmations`` are the re-run's, by series; a series that is not among them is as undecided as before.
-
-    Only an alert of kind ``unconfirmed`` changes: what was confirmed once is closed by its recovery, or by a person. A
-    regression joins the one among the ``live`` alerts that has the same subject.
-    """
+    """``alert`` is of kind ``unconfirmed``, as it stands now; a series of it that is not among ``confirmations``, by
+    series, is as undecided as before. ``live`` are all alerts of the suite that live."""
     finding = alert.finding
-    if finding.kind is not AlertKind.UNCONFIRMED:
-        return Afterwards((), (), "")
     by_outcome: dict[Outcome, list[Member]] = {outcome: [] for outcome in Outcome}
     for member in finding.members:
         found = confirmations.get(member.key)
-        if found is None:
+        if found is None or found.outcome is Outcome.UNCONFIRMABLE:
             by_outcome[Outcome.UNCONFIRMABLE].append(member)
         else:
-            by_outcome[found.outcome].append(
-                replace(member, ratio=found.ratio, confirmation_id=found.confirmation_id)
-                if found.outcome is not Outcome.UNCONFIRMABLE
-                else member
-            )
-    known = Tonight(
-        {},
-        {found.confirmation_id: found for found in confirmations.values()},
-        changed={member.change.last_before: finding.changed for member in finding.members},
-    )
-
-    def said(kind: AlertKind, members: Sequence[Member]) -> list[Finding]:
-        return [finding_of(kind, finding.subject, members, known)] if members else []
-
-    same = [
-        each.finding
-        for each in live
-        if (each.suite, each.finding.kind, each.finding.subject) == (alert.suite, AlertKind.REGRESSION, finding.subject)
-    ]
-    regressed = said(AlertKind.REGRESSION, by_outcome[Outcome.CONFIRMED])
-    left = by_outcome[Outcome.UNCONFIRMABLE]
+            decided = replace(member, ratio=found.ratio, confirmation_id=found.confirmation_id)
+            by_outcome[found.outcome].append(decided)
+    # What differs between the sides of a re-run is in its record: the alert's own differences are its worst member's.
+    known = Tonight({}, {found.confirmation_id: found for found in confirmations.values()})
+    confirmed, left = by_outcome[Outcome.CONFIRMED], by_outcome[Outcome.UNCONFIRMABLE]
+    regression = finding_of(AlertKind.REGRESSION, finding.subject, confirmed, known) if confirmed else None
+    standing = left or [member for members in by_outcome.values() for member in members]
+    rest = finding_of(AlertKind.UNCONFIRMED, finding.subject, standing, known) if standing else finding
     return Afterwards(
-        (*(merged(same, regressed) if regressed else ()), *said(AlertKind.UNCONFIRMED, left)),
-        tuple((each.key, each.change.since, "regressed", None) for each in by_outcome[Outcome.CONFIRMED]),
+        None if regression is None else merged(_open_about(finding.subject, live), [regression])[0],
+        replace(rest, changed=finding.changed),
+        tuple((each.key, each.change.since, "regressed", None) for each in confirmed),
         "" if left else _in_words(by_outcome),
     )
+
+
+def _open_about(subject: str, live: Sequence[Alert]) -> list[Finding]:
+    wanted = (AlertKind.REGRESSION, subject)
+    return [each.finding for each in live if (each.finding.kind, each.finding.subject) == wanted]
 
 
 def _in_words(by_outcome: Mapping[Outcome, Sequence[Member]]) -> str:

@@ -22,7 +22,7 @@ class Alerts(Protocol):
     def recover(
         self, suite: str, run_id: str, closed: Mapping[tuple[AlertKind, str], str], now: datetime
     ) -> list[Alert]: ...
-    def set_baselines(self, baselines: Sequence[Baseline]) -> None: ...
+    def set_baselines(self, rows: Sequence[Baseline], *, unless_newer: bool = False) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,29 +30,45 @@ class Settled:
     """What changed; nothing where no series was decided."""
 
     confirmed: tuple[Alert, ...] = ()
-    """Regressions, be it new ones or such as live already and have these series now."""
+    """The regression: a new one, or one that lives already and has these series now. None where a person has said of
+    this very change that it is none."""
     over: tuple[Alert, ...] = ()
+    """The alert itself, once none of its series is undecided."""
 
 
 _ALL = 1000
 
 
 def settle_alert(
-    store: Alerts, alert: Alert, records: Sequence[ConfirmationRecord], now: datetime | None = None
+    store: Alerts, asked: Alert, records: Sequence[ConfirmationRecord], now: datetime | None = None
 ) -> Settled:
-    """Put into ``store`` what ``records`` say of ``alert``, as the night would have done, had it found the time.
+    """Put into ``store`` what ``records`` say of the alert that a re-run was ``asked`` for, as the night would have
+    done, had it found the time.
 
-    It changes nothing about an alert that a person has closed meanwhile.
+    The alert counts as it is by now: nights may have gone by since it was asked. Only one of kind ``unconfirmed`` that
+    still lives changes: what was confirmed once is closed by its recovery, or by a person.
     """
     now = now or datetime.now(UTC)
-    live = store.alerts(live=True, suite=alert.suite, limit=_ALL)
-    if all(each.number != alert.number for each in live):
+    live = store.alerts(live=True, suite=asked.suite, limit=_ALL)
+    alert = next((each for each in live if each.number == asked.number), None)
+    if alert is None or alert.finding.kind is not AlertKind.UNCONFIRMED:
         return Settled()
     by_series = {SeriesKey(each.suite, each.fingerprint, each.metric): each for each in records}
     found = afterwards(alert, by_series, live)
-    raised = store.raise_alerts(alert.suite, alert.last_run_id, found.findings, now)
-    # Between the two, as when a night is judged: a baseline hides what it starts with.
-    store.set_baselines(found.baselines)
-    closed = {(alert.finding.kind, alert.finding.subject): found.over} if found.over else {}
-    over = store.recover(alert.suite, alert.last_run_id, closed, now)
-    return Settled(tuple(each for each in raised if each.finding.kind is AlertKind.REGRESSION), tuple(over))
+    confirmed: list[Alert] = []
+    if found.regression is not None:
+        # A regression that later nights have found does not go back to this one.
+        same = (each.last_run_id for each in live if _is_about(each, AlertKind.REGRESSION, alert.finding.subject))
+        newest = max([alert.last_run_id, *same])
+        confirmed = store.raise_alerts(alert.suite, newest, [found.regression], now)
+    told = {member.key for each in confirmed for member in each.finding.members}
+    # Between alert and recovery, as when a night is judged: a baseline hides what it starts with.
+    store.set_baselines([each for each in found.baselines if each[0] in told], unless_newer=True)
+    store.raise_alerts(alert.suite, alert.last_run_id, [found.undecided], now)
+    subject: tuple[AlertKind, str] = (alert.finding.kind, alert.finding.subject)
+    closed = {subject: found.over} if found.over else {}
+    return Settled(tuple(confirmed), tuple(store.recover(alert.suite, alert.last_run_id, closed, now)))
+
+
+def _is_about(alert: Alert, kind: AlertKind, subject: str) -> bool:
+    return (alert.finding.kind, alert.finding.subject) == (kind, subject)

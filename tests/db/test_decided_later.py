@@ -72,6 +72,7 @@ def test_what_is_no_servers_fault_is_over(store: Store, outcome: Outcome) -> Non
     settled = settle_alert(store, store.alert(number), [record(outcome)], NOW)
     assert [alert.number for alert in settled.over] == [number]
     assert settled.over[0].why == f"decided by a re-run: 1 series {outcome}"
+    assert settled.over[0].finding.members[0].confirmation_id == "c9"
     assert (settled.confirmed, store.alerts(live=True)) == ((), [])
 
 
@@ -102,6 +103,46 @@ def test_what_a_person_closed_meanwhile_stays_closed(store: Store, end: AlertSta
     settled = settle_alert(store, asked, [record(Outcome.CONFIRMED)], NOW)
     assert (settled.confirmed, settled.over) == ((), ())
     assert store.alert(number) == closed
+
+
+def test_what_was_closed_by_hand_about_other_series_hides_no_new_regression(store: Store) -> None:
+    number = undecided(store)
+    (known,) = store.raise_alerts("smoke", run(4), [finding(members=(change(key=OTHER),))], NOW)
+    store.change_alert(known.number, AlertState.RESOLVED, "mended", NOW)
+    (regression,) = settle_alert(store, store.alert(number), [record(Outcome.CONFIRMED)], NOW).confirmed
+    assert store.alerts(live=True) == [regression]
+
+
+def test_what_a_person_called_false_before_is_neither_raised_nor_its_own_history(store: Store) -> None:
+    number = undecided(store)
+    (known,) = store.raise_alerts("smoke", run(4), [finding()], NOW)
+    store.change_alert(known.number, AlertState.FALSE, "the rack was being rewired", NOW)
+    settled = settle_alert(store, store.alert(number), [record(Outcome.CONFIRMED)], NOW)
+    assert (settled.confirmed, store.alerts(live=True)) == ((), [])
+    nights_of(store, 90.0, first=5)
+    assert store.series_of(run(5), 20)[KEY].since is None
+
+
+def test_a_series_that_a_later_night_added_is_undecided_still(store: Store) -> None:
+    asked = store.alert(undecided(store))
+    nights_of(store, 90.0, first=5)
+    more = replace(asked.finding, members=(member(), member(Metric.LATENCY_P50_NS)))
+    store.raise_alerts("smoke", run(5), [more], NOW)
+    settled = settle_alert(store, asked, [record(Outcome.REFUTED)], NOW)
+    left = store.alert(asked.number)
+    assert (settled.over, left.state, left.last_run_id) == ((), AlertState.OPEN, run(5))
+    assert [each.key for each in left.finding.members] == [OTHER]
+
+
+def test_a_regression_that_later_nights_found_does_not_go_back(store: Store) -> None:
+    number = undecided(store)
+    nights_of(store, 80.0, first=5)
+    (known,) = store.raise_alerts("smoke", run(5), [finding(members=(change(key=OTHER),))], NOW)
+    store.set_baselines([(KEY, run(5), "regressed", None)])
+    (regression,) = settle_alert(store, store.alert(number), [record(Outcome.CONFIRMED)], NOW).confirmed
+    assert (regression.number, regression.last_run_id, regression.nights) == (known.number, run(5), 1)
+    nights_of(store, 80.0, first=6)
+    assert store.series_of(run(6), 20)[KEY].since == run(5)
 
 
 def test_a_regression_that_was_confirmed_once_is_left_to_its_recovery(store: Store) -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from db.store import Store
-from nightbench.judge.alert import AlertKind, AlertState
+from nightbench.figures import Estimate
+from nightbench.judge.alert import Alert, AlertKind, AlertState
 from nightbench.judge.series import Metric, SeriesKey
 from nightbench.judge.verdict import Outcome, Verdict
-from nightbench.record import Case, Record, RunFinished
+from nightbench.record import Case, ConfirmationRecord, Record, RunFinished
 from nightbench.settings import Settings
+from tasks.ab.afterwards import Settled, settle_alert
 from tasks.judge import Judged, judge_night
 from tasks.report import spooled_records
 from tasks.session import Session
@@ -95,6 +97,52 @@ def test_a_refuted_change_is_remembered(world: Stored) -> None:
     night(world, A)
     assert len(world.asked) == asked
     assert world.database.alerts() == []
+
+
+def by_hand(world: Stored, alert: Alert, outcome: Outcome) -> Settled:
+    """A re-run that somebody asked for decides every series of ``alert``."""
+    found = [
+        ConfirmationRecord(
+            *(alert.last_run_id, f"{alert.last_run_id}-hand", each.key.suite, each.key.fingerprint, each.key.metric),
+            *(outcome, "as pairs show", each.change.last_before, {"package torch": "1 -> 2"}, {}),
+            *(Estimate(each.change.ratio), 8, 1),
+        )
+        for each in alert.finding.members
+    ]
+    world.database.ingest(found)
+    return settle_alert(world.database, alert, found, DAWN + timedelta(days=world.nights, hours=5))
+
+
+def undecided(world: Stored) -> Alert:
+    """The alert of two slow nights that had no time for re-runs."""
+    world.answer = lambda suspect: None
+    night(world, A)
+    night(world, A)
+    (alert,) = world.database.alerts(live=True)
+    assert alert.finding.kind is AlertKind.UNCONFIRMED
+    return alert
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUTED, Outcome.ENVIRONMENT])
+def test_what_was_refuted_by_hand_is_remembered_as_if_the_night_had(world: Stored, outcome: Outcome) -> None:
+    by_hand(world, undecided(world), outcome)
+    asked = len(world.asked)
+    found = {alert.finding.kind for _ in range(3) for alert in night(world, A).alerts}
+    assert found == (set() if outcome is Outcome.REFUTED else {AlertKind.ENVIRONMENT})
+    assert len(world.asked) == asked
+
+
+def test_what_was_confirmed_by_hand_lives_on_and_recovers(world: Stored) -> None:
+    alert = undecided(world)
+    # Nights go by while the re-run is asked for, waits and works.
+    night(world, A)
+    (regression,) = by_hand(world, alert, Outcome.CONFIRMED).confirmed
+    assert [each.number for each in world.database.alerts(live=True)] == [regression.number]
+    (found,) = night(world, A).alerts
+    assert (found.number, found.finding.kind) == (regression.number, AlertKind.REGRESSION)
+    night(world)
+    night(world)
+    assert world.database.alerts(live=True) == []
 
 
 def test_a_slow_machine_is_one_alert_and_then_the_baseline(world: Stored) -> None:

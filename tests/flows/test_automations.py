@@ -112,23 +112,6 @@ def test_a_night_that_nobody_begins_is_told(stage: Works, receiver: WebReceiver)
     set_state(stage, flow_run, type="CANCELLED")
 
 
-def test_a_night_that_is_begun_late_is_not_told(stage: Works, receiver: WebReceiver) -> None:
-    receiver.bodies.clear()
-    with impatient(stage, "a night is late"):
-        due = datetime.now(UTC) - timedelta(minutes=1)
-        late, begun_late = (
-            begun(stage, "nightly-cpu", type="SCHEDULED", state_details={"scheduled_time": due.isoformat()})
-            for _ in range(2)
-        )
-        wait_for(lambda: stage.run(begun_late)["state_name"] == "Late", 180)
-        set_state(stage, begun_late, type="RUNNING")
-        # By the time that the one is told of, the other would have been.
-        wait_for(lambda: any(late in body for body in subjects(receiver).values()), 180)
-    assert not any(begun_late in json.loads(body)["body"] for body in receiver.bodies)
-    for each in (late, begun_late):
-        set_state(stage, each, type="CANCELLED")
-
-
 def test_nights_that_never_complete_are_told(stage: Works, receiver: WebReceiver) -> None:
     with impatient(stage, "a night is missing"):
         wait_for(lambda: "nightbench: nights on cpu are missing" in subjects(receiver), 180)
