@@ -6,6 +6,7 @@ for cannot be done, and nothing was started; 3 the run completed but cells are m
 
 import signal
 import sys
+from importlib.metadata import version
 from typing import Final
 
 from cyclopts import App, CycloptsError
@@ -51,6 +52,7 @@ app = App(
     name="nightbench",
     # Ours to answer: an interrupted run says how it is resumed.
     suppress_keyboard_interrupt=False,
+    version=lambda: version("nightbench"),
     help="Nightly benchmarks of ML inference servers whose numbers carry their doubts.",
 )
 for _verb, _help in COMMANDS.items():

@@ -41,7 +41,8 @@ def start_run(
 
     api_url = get_current_settings().api.url or ""
     if not answers(api_url):
-        raise NightbenchError(f"Prefect: {api_url or 'no server'} does not answer; `nightbench up` starts one")
+        said = f"{api_url} does not answer" if api_url else "PREFECT_API_URL is not set"
+        raise NightbenchError(f"Prefect: {said}; `nightbench up` starts a server and says where")
     asked_for = False
     try:
         with get_client(sync_client=True) as client:

@@ -1,11 +1,12 @@
 """Whether this machine can run a server as a process, from what the server's folder says it needs."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
-from nightbench.server import ServerSpec
+from nightbench.server import OptionValue, ServerSpec
 
-__all__ = ["absent", "missing"]
+__all__ = ["absent", "lacks_gpu", "missing", "unmet"]
 
 _GPU = "gpu"
 _GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
@@ -17,8 +18,22 @@ def missing(spec: ServerSpec) -> tuple[str, ...]:
     installs them."""
     if not spec.process:
         docker = () if shutil.which("docker") else ("docker",)
-        return ("the container launcher (it exists as an image only)", *docker, *absent(spec.needs))
+        return ("a container (it exists as an image only)", *docker, *absent(spec.needs))
     return absent(spec.needs)
+
+
+def unmet(spec: ServerSpec, options: Mapping[str, OptionValue]) -> tuple[str, ...]:
+    """What of all that ``spec`` needs with these options is not here, in words."""
+    return absent(tuple(dict.fromkeys((*spec.needs, *((_GPU,) if _on_gpu(options) else ())))))
+
+
+def lacks_gpu(spec: ServerSpec, options: Mapping[str, OptionValue]) -> bool:
+    """Whether it takes a GPU, in a container or out of it, and this machine has none."""
+    return (_GPU in spec.needs or _on_gpu(options)) and not _here(_GPU)
+
+
+def _on_gpu(options: Mapping[str, OptionValue]) -> bool:
+    return any(options.get(name) in {"cuda", "tensorrt"} for name in ("device", "provider"))
 
 
 def absent(needs: tuple[str, ...]) -> tuple[str, ...]:

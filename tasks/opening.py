@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from db import spool
 from launch.device import exclusive
+from launch.here import lacks_gpu
 from launch.ports import check_port_range
 from launch.workdir import default_root, workdir
 from nightbench.catalog import Catalog
+from nightbench.errors import UsageError
 from nightbench.ledger import Ledger
 from nightbench.record import RunFinished, RunStarted
 from nightbench.settings import Settings
@@ -35,9 +37,16 @@ def preflight(request: Request, settings: Settings, catalog: Catalog) -> None:
     """Find out now what would otherwise end the night later.
 
     Raises:
-        UsageError: the spool's disk is full or read-only, or the port range has no room.
+        UsageError: the spool's disk is full or read-only, the port range has no room, or all takes a GPU and there is
+            none.
     """
     catalog = catalog.with_external(request.suite)
+    setups = {replicate.setup for replicate in request.plan.replicates}
+    if setups and all(lacks_gpu(catalog.servers[each.server], each.options_map) for each in setups):
+        raise UsageError(
+            f"suite {request.suite.name}: all that is to be run takes a GPU, and this machine has none; run it where"
+            " one is, or choose another (`nightbench suites`)"
+        )
     cells = len(request.plan.cells)
     spool.preflight(settings.spool, cells * CELL_BYTES)
     if settings.server_ports:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from flows.console import open_console
 from flows.registry import SUITES, load_catalog, suite_path
-from launch.here import absent
+from launch.here import unmet
 from nightbench.catalog import Catalog, resolve
 from nightbench.errors import UsageError, nearest
 from nightbench.settings import Settings
@@ -88,7 +88,7 @@ def _suites(files: tuple[Path, ...], catalog: Catalog) -> tuple[dict[str, str], 
         if suite.name in found:
             raise UsageError(f"{path}: name: {suite.name!r} is the name of another suite; give it one of its own")
         known = catalog.with_external(suite).servers
-        lacking = [absent(known[replicate.setup.server].needs) for replicate in plan.replicates]
+        lacking = [unmet(known[each.setup.server], each.setup.options_map) for each in plan.replicates]
         if all(lacking):
             left_out[suite.name] = (
                 f"this machine lacks {', '.join(sorted({what for each in lacking for what in each}))}"

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from dashboards.otava import OTAVA
 from dashboards.report.format import in_words, size
 from export.environments import ENVIRONMENTS
 from flows.console import open_console, table
@@ -35,7 +36,7 @@ def envs(action: Literal["list", "prune"] = "list", /, *, all: bool = False, jso
         raise UsageError("--json: goes with list only; leave it out")
     settings = Settings.from_environment()
     root = settings.server_environments
-    found = built_environments([*load_catalog(settings).servers.values(), *ENVIRONMENTS.values()], root)
+    found = built_environments([*load_catalog(settings).servers.values(), *ENVIRONMENTS.values(), OTAVA], root)
     if action == "prune":
         _prune([each for each in found if all or not (each.current and each.whole)], open_console())
         return

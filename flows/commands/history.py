@@ -7,6 +7,7 @@ from cyclopts.validators import Number
 
 from flows.commands.common import current_store
 from flows.console import open_console, table
+from nightbench.errors import UsageError
 from nightbench.settings import Settings
 
 __all__ = ["history"]
@@ -37,4 +38,6 @@ def history(*, suite: str | None = None, limit: Annotated[int, Parameter(validat
         }
         for night in nights
     ]
+    if suite is not None and not rows:
+        raise UsageError(f"--suite: there is no night of {suite!r}; `nightbench history` lists those there are")
     console.print(table("nights", rows) if rows else "no night yet; `nightbench run smoke` makes one")

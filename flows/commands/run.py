@@ -96,6 +96,8 @@ def _run_in_prefect(
         start_database(settings)
         api_url = own_api or prefect_up(settings).api_url
     configure(settings, api_url)
+    from prefect.exceptions import FailedRun
+
     from flows.marks import settle_dead
     from flows.nightly import LISTENER, REQUEST, nightly
 
@@ -117,7 +119,11 @@ def _run_in_prefect(
         else:
             if state.is_cancelled():
                 raise Cancelled(state.message or "the run was cancelled")
-            state.result()
+            try:
+                state.result()
+            except FailedRun as failed:
+                # Nothing was raised: the night says itself, by a sentence, that what was asked for cannot be done.
+                raise UsageError(str(failed)) from None
             page = f"{api_url.removesuffix('/api')}/runs/flow-run/{state.state_details.flow_run_id}"
     night = summarise(spooled_records(settings, request.run_id))
     print_night(console, night)

@@ -90,6 +90,16 @@ def test_two_runs_are_two_nights_each_to_be_read_in_prefect(services: tuple[Benc
     assert len(re.findall(r"-toy-[0-9a-f]{4}", history)) == 2
 
 
+def test_what_only_the_run_finds_out_is_a_sentence_too(services: tuple[Bench, str]) -> None:
+    bench, _ = services
+    suite = Path(bench.suite())
+    suite.write_text(f"launcher: docker\n{suite.read_text()}")
+    code, output = bench.with_settings(DOCKER_HOST="unix:///nowhere/docker.sock").run("run", str(suite))
+    assert code == 2, output
+    assert "Traceback" not in output
+    assert "no Docker engine answers" in output.strip().splitlines()[-1]
+
+
 def test_a_database_that_stops_in_mid_run_costs_nothing(services: tuple[Bench, str]) -> None:
     bench, _ = services
     known = set(spooled(bench))

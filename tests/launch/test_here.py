@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from launch.here import missing
+from launch import here
+from launch.here import lacks_gpu, missing, unmet
 from tests.launch.toys import make_spec
 
 
@@ -24,3 +25,15 @@ def test_an_image_is_not_a_process(tmp_path: Path) -> None:
     absent = missing(make_spec(tmp_path, "", process=False, needs=("no-such-program",)))
     assert "image" in absent[0]
     assert absent[-1] == "the program no-such-program"
+
+
+@pytest.mark.parametrize("options", [{"device": "cuda"}, {"provider": "tensorrt"}])
+def test_an_option_may_ask_for_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, str]) -> None:
+    spec = make_spec(tmp_path, "")
+    monkeypatch.setattr(here, "_GPU_DEVICES", (tmp_path / "nvidiactl",))
+    assert lacks_gpu(spec, options)
+    assert unmet(spec, options) == unmet(make_spec(tmp_path, "", needs=("gpu",)), {})
+    assert not lacks_gpu(spec, {"device": "cpu"})
+    (tmp_path / "nvidiactl").touch()
+    assert not lacks_gpu(spec, options)
+    assert unmet(spec, options) == ()
