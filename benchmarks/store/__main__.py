@@ -120,7 +120,8 @@ def _asking(url: str, home: Path, years: Years, rounds: int) -> Iterator[str]:
                     drawable += not found
                     wrong += [f"!    {dashboard}: {panel}: {words}" for words in found]
         yield from wrong
-        yield f"panels whose rows are what their type draws, in their own range and over all years: {drawable}"
+        whole = drawable + len(wrong)
+        yield f"{drawable} of {whole} panels get rows that their type draws, in their own range and over all years"
 
 
 def _drawn(
