@@ -126,9 +126,11 @@ def _judged(
     changed = [each for each in judgements if each.verdict in _ORDER]
     tally = [f"{number} {verdict}" for verdict in _ORDER if (number := sum(e.verdict is verdict for e in changed))]
     ok = sum(each.verdict is Verdict.OK for each in judgements)
-    lead = f"Of {count(len(judgements), 'figure')} judged, {', '.join(tally) or 'none changed'}"
     silent = len(judgements) - ok - len(changed)
+    lead = f"Of {count(len(judgements), 'figure')} judged, {', '.join(tally) or 'none changed'}"
     lead += f"; {ok} are as they were" * bool(ok) + f"; of {silent} nothing can be said yet" * bool(silent) + "."
+    if silent == len(judgements):
+        lead = f"Nothing can be said yet of its {count(silent, 'figure')}."
     return Verdicts(
         heading,
         lead,

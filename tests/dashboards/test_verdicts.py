@@ -186,3 +186,9 @@ def test_doubts_are_listed_where_they_are_explained(night: NightSummary) -> None
     page = render(night)
     assert f"in 1 of {len(night.cells)} cells" in page
     assert "35 of 880 requests failed (4.0 %), more than 0.1 %" in page[page.index("Doubts, explained") :]
+
+
+def test_a_night_of_which_nothing_can_be_said_is_not_said_to_be_unchanged(night: NightSummary) -> None:
+    told = Told(judgements=tuple(judgement(night, name, Verdict.INVALID) for name in ("fastapi", "flask")))
+    (said,) = verdicts(night, told)
+    assert said.lead == "Nothing can be said yet of its 2 figures."
