@@ -17,7 +17,17 @@ from typing import Any, Final
 from nightbench.errors import NightbenchError, UsageError
 from nightbench.settings import Settings
 
-__all__ = ["ROOT", "SECRETS", "Service", "addresses", "bring_up", "check_settings", "services", "write_settings"]
+__all__ = [
+    "ROOT",
+    "SECRETS",
+    "Service",
+    "addresses",
+    "bring_up",
+    "check_compose",
+    "check_settings",
+    "services",
+    "write_settings",
+]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 """Where the compose files lie."""
@@ -127,6 +137,12 @@ def _check_paths(said: Mapping[str, str]) -> None:
             )
 
 
+def check_compose(root: Path) -> None:
+    """Raise `UsageError` where there is no Docker, or none with Compose."""
+    if _compose(root, "version", "--short").returncode != 0:
+        raise UsageError("docker has no `compose`; install the Compose plugin, version 2.26 or later (docs/compose.md)")
+
+
 def bring_up(root: Path) -> None:
     """Start what is not running yet, and wait until all of it is well. What Compose prints goes to the terminal.
 
@@ -134,8 +150,7 @@ def bring_up(root: Path) -> None:
         UsageError: there is no Docker, or none with Compose.
         NightbenchError: something did not become well.
     """
-    if _compose(root, "version", "--short").returncode != 0:
-        raise UsageError("docker has no `compose`; install the Compose plugin, version 2.26 or later (docs/compose.md)")
+    check_compose(root)
     command = (_docker(), "compose", "up", "--detach", "--wait")
     # Read from a terminal as Compose prints it: what is pulled and built takes minutes at first.
     if subprocess.run(command, cwd=root, stdin=subprocess.DEVNULL, check=False).returncode == 0:

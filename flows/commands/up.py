@@ -38,8 +38,10 @@ def _embedded(settings: Settings, console: Console) -> None:
 
 
 def _stack(settings: Settings, console: Console) -> None:
-    from flows.compose import ROOT, addresses, bring_up, check_settings, services, write_settings
+    from flows.compose import ROOT, addresses, bring_up, check_compose, check_settings, services, write_settings
 
+    # Before anything is written.
+    check_compose(ROOT)
     if written := write_settings(ROOT, settings):
         console.print(f"wrote {written}, with random secrets; keep it", soft_wrap=True)
     check_settings(ROOT)
