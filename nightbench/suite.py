@@ -302,7 +302,9 @@ def _sentence(error: ValidationError) -> str:
             choices = str(first["ctx"]["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
             return f"{field}: {first['input']!r} is unknown; {nearest(str(first['input']), choices)}"
         case _:
-            message = first["msg"].removeprefix("Input ").replace("valid tuple", "list")
+            # Pydantic's own words, as far as they go on from "it".
+            message = first["msg"].removeprefix("Input ").removeprefix("String ").partition(", unable to parse")[0]
+            message = message.replace("valid tuple", "list")
             return f"{field}: {first['input']!r} is wrong; it {message}"
 
 

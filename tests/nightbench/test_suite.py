@@ -125,6 +125,8 @@ def test_the_load_generator_is_one_calibrated_process_unless_told_otherwise() ->
         ),
         ("closed: 1", "closd: 1", "sweeps.0.loads.0.closd: unknown key 'closd'; did you mean 'closed'?"),
         ("closed: 1", "closed: 0", "sweeps.0.loads.0.closed: 0 is wrong; it should be greater than 0"),
+        ("name: s", "name: Mine Suite", "name: 'Mine Suite' is wrong; it should match pattern '^"),
+        ("closed: 1", "closed: two", "sweeps.0.loads.0.closed: 'two' is wrong; it should be a valid integer"),
         ("closed: 1", "closed: -3", "sweeps.0.loads.0.closed: -3 is wrong; it should be greater than 0"),
         ("{closed: 1}", "{open: {rate_rps: 0}}", "sweeps.0.loads.0.open.rate_rps: 0 is wrong; it should be greater"),
         (
