@@ -34,7 +34,7 @@ demo: $(STAMP) ## one real night on this machine: smoke suite, report, dashboard
 
 .PHONY: test
 test: $(STAMP) ## the tests that need nothing but this machine
-	@$(BIN)/python -m pytest -n 3 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: test-servers
 test-servers: $(STAMP) ## every server that can run here: conformance, then one sweep over all (20 minutes; first use builds 8 GB)

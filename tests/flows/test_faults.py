@@ -5,6 +5,7 @@ import re
 import signal
 import struct
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -62,6 +63,14 @@ def followed(process: "subprocess.Popen[str]", on_line: Callable[[str], object])
     return "".join(said)
 
 
+def nothing_is_left(bench: Bench) -> None:
+    """A process that was killed, or that Ctrl-C met as it was begun, is gone a moment later."""
+    deadline = time.monotonic() + 60
+    while left := started_by(bench):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+
+
 def resumed_to_the_end(bench: Bench, planned: int) -> None:
     """Do the rest, and see that nothing was lost and nothing done twice."""
     before = measured(bench)
@@ -87,7 +96,7 @@ def test_a_run_interrupted_in_any_stage_leaves_nothing_and_is_resumed(bench: Ben
     assert process.returncode == 130, said
     assert "nightbench run --resume" in said.splitlines()[-1]
     assert "Traceback" not in said
-    assert not started_by(bench)
+    nothing_is_left(bench)
     assert not list(bench.home.glob("nightbench-[0-9]*")), "a folder for engines and probes is left"
     assert [each.status for each in records(bench) if isinstance(each, RunFinished)] == ["cancelled"]
     resumed_to_the_end(bench, planned=2)
@@ -117,7 +126,7 @@ def test_a_run_cancelled_in_any_stage_ends_as_cancelled(
     entering = Entering(stage)
     with pytest.raises(Cancelled, match=f"nightbench run --resume {request.run_id}"):
         run_offline(request, settings, catalog, entering, should_stop=lambda: entering.now)
-    assert not started_by(bench)
+    nothing_is_left(bench)
     assert [each.status for each in records(bench) if isinstance(each, RunFinished)] == ["cancelled"]
     resumed_to_the_end(bench, planned=2)
 
@@ -167,7 +176,7 @@ def test_a_disk_that_fills_in_mid_night_ends_it_by_a_sentence_and_loses_nothing(
         )
         assert re.search(remedy, said.splitlines()[-1]), said
         assert "Traceback" not in said
-        assert not started_by(there)
+        nothing_is_left(there)
         kept = measured(there)
         assert kept
         (seen / "filler").unlink()

@@ -48,7 +48,8 @@ def test_every_protocol_with_a_wire_has_a_ceiling_and_a_floor(
 ) -> None:
     root = tmp_path / "ours"
     root.mkdir()
-    found = short(kind(protocol), workdir_root=root)
+    # Long enough for a quantile, also where others want the processors.
+    found = short(kind(protocol), workdir_root=root, seconds=0.5)
     assert found.ceiling_rps.value > 0.0
     assert found.floor_ns["p50"].value > 0.0
     assert found.client_cpu_ns_per_request > 0.0
