@@ -42,10 +42,11 @@ test-servers: $(STAMP) ## every server that can run here: conformance, then one 
 	@$(BIN)/nightbench run suites/servers.yaml --offline
 	@$(BIN)/nightbench envs
 
+test-docker: only ?= tests/docker
 .PHONY: test-docker
 test-docker: $(STAMP) ## servers, the launcher and the compose stack on a real container engine of their own (as root)
 	$(call needs,dockerd haproxy psql,docker.io haproxy postgresql postgresql-client)
-	@$(BIN)/python -m pytest tests/docker
+	@$(BIN)/python -m pytest $(only)
 
 .PHONY: test-e2e
 test-e2e: $(STAMP) ## a run started by hand in Prefect's pages, in a real browser (needs chromium)
